@@ -1,0 +1,1 @@
+"""Load generators and the numbers they take."""

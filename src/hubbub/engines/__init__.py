@@ -1,0 +1,1 @@
+"""Adapters out: everything that generates text, behind the Engine port."""

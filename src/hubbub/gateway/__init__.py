@@ -1,0 +1,1 @@
+"""Adapters in: HTTP routes, wire models, server-sent events, errors to statuses."""

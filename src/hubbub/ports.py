@@ -1,0 +1,230 @@
+"""What the runtime needs of the world, as small Protocols. Each has a twin in this package for tests and simulation.
+
+| port     | real                                   | twin                                |
+| -------- | -------------------------------------- | ----------------------------------- |
+| Engine   | engines/*                              | engines/simulated.py                |
+| Store    | store/sqlite.py                        | store/memory.py                     |
+| Clock    | runtime/clock.py SystemClock           | runtime/clock.py VirtualClock       |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from hubbub.core.types import (
+    Answer,
+    AnswerId,
+    AnswerKind,
+    Chat,
+    ChatId,
+    Chunk,
+    Delta,
+    EngineId,
+    EngineState,
+    Item,
+    Message,
+    Node,
+    NodeHash,
+    Request,
+    RequestId,
+    UserId,
+)
+
+T = TypeVar("T")
+
+Sink: TypeAlias = Callable[[RequestId, Chunk], None]
+"""Takes chunks from an engine. Called on the event loop, never blocks, never raises."""
+
+
+class Engine(Protocol):
+    """One engine, ready or not. Every ``submit`` is answered by chunks and at the end exactly one last chunk."""
+
+    id: EngineId
+
+    async def start(self) -> EngineState:
+        """Connect (and launch, where the engine is ours). Raises EngineUnavailable with the way out."""
+        ...
+
+    async def state(self) -> EngineState:
+        """Capacity and gauges now. Raises EngineUnavailable when the engine does not answer."""
+        ...
+
+    def submit(self, request: Request, sink: Sink) -> None:
+        """Start the request. Errors, too, come through the sink, as a last chunk."""
+        ...
+
+    def cancel(self, request: RequestId) -> None:
+        """Stop it and free its slot; the sink gets a last chunk with finish CANCELLED. Unknown ids are ignored."""
+        ...
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int | None:
+        """Tokens of the rendered prompt, or None where the engine cannot say."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# Changes of the store: data, so that one commit can hold several and all stores apply the same -----------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NodesAdded:
+    """Adding a node that is already there changes nothing."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSaved:
+    """A new chat, or a chat whose title, style or metadata changed. The head moves by ``HeadMoved`` alone, except for
+    a new chat."""
+
+    chat: Chat
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMoved:
+    """The chat goes on from ``before`` to ``after``. If its head is not ``before``, the whole commit fails with
+    Conflict."""
+
+    chat: ChatId
+    before: NodeHash | None
+    after: NodeHash | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDeleted:
+    """Also removes the nodes that no other chat, answer or node needs."""
+
+    chat: ChatId
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSaved:
+    """A new answer, or the new state of one. An answer in a final state clears its journal."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDeleted:
+    """Also removes the nodes that nothing else needs."""
+
+    answer: AnswerId
+
+
+Change = NodesAdded | ChatSaved | HeadMoved | ChatDeleted | AnswerSaved | AnswerDeleted
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """Deltas ``start``, ``start + 1``, ... of one live answer."""
+
+    answer: AnswerId
+    start: int
+    deltas: tuple[Delta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatQuery:
+    """A page of one user's chats, by last change. ``after`` is the last id of the page before. ``search`` matches the
+    title or any text of the chat's path, without regard to case."""
+
+    search: str = ""
+    after: ChatId | None = None
+    limit: int = 20
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerQuery:
+    """A page of one user's stored answers of a kind, by creation."""
+
+    kind: AnswerKind
+    model: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    after: AnswerId | None = None
+    limit: int = 20
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    rows: tuple[T, ...]
+    has_more: bool
+
+
+class ChatStore(Protocol):
+    """Chats, items and answers of all users. A row of another user is as if it were not there."""
+
+    async def commit(self, *changes: Change) -> None:
+        """Apply all or nothing; durable when it returns. Raises Conflict, StorageFull or StorageError."""
+        ...
+
+    async def chat(self, user: UserId, chat: ChatId) -> Chat | None: ...
+
+    async def chats(self, user: UserId, query: ChatQuery) -> Page[Chat]:
+        """Raises NotFound (param ``after``) for a cursor that is not one of this user's chats."""
+        ...
+
+    async def answer(self, user: UserId, answer: AnswerId) -> Answer | None: ...
+
+    async def answers(self, user: UserId, query: AnswerQuery) -> Page[Answer]:
+        """Raises NotFound (param ``after``) for a cursor that is not one of this user's answers."""
+        ...
+
+
+class ItemTree(Protocol):
+    """The tree of items, read along its paths."""
+
+    async def path(self, user: UserId, head: NodeHash | None) -> tuple[Node, ...]:
+        """All nodes from the root to ``head``; empty for None. Raises NotFound for a head that is not this user's."""
+        ...
+
+    async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
+        """The longest path from the root whose items have the same bodies, whatever their ids: what is already kept
+        of a history that a client sent again."""
+        ...
+
+
+class Journal(Protocol):
+    """The live part of every stored answer, append-only."""
+
+    async def append(self, entries: Sequence[JournalEntry]) -> None:
+        """Survives a kill of the process when it returns."""
+        ...
+
+    async def entries(self, answer: AnswerId) -> tuple[Delta, ...]: ...
+
+    async def unfinished(self) -> tuple[Answer, ...]:
+        """Answers of all users that have not ended: after a start, those that the last stop interrupted."""
+        ...
+
+
+class Upkeep(Protocol):
+    """Opening, checking and closing a store."""
+
+    async def verify(self) -> tuple[str, ...]:
+        """Re-hash every node and check every pointer; one line a fault, empty when sound."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Rows by table: ``chats``, ``nodes``, ``answers``, ``journal``."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Store(ChatStore, ItemTree, Journal, Upkeep, Protocol):
+    """What one adapter brings: all four."""
+
+
+class Clock(Protocol):
+    """Time as the runtime sees it. ``wall`` is Unix seconds for people; ``now`` only ever rises and orders events."""
+
+    def now(self) -> float: ...
+
+    def wall(self) -> float: ...

@@ -1,0 +1,70 @@
+"""A live answer: what has been said so far, and a way to wait for more.
+
+One writer (the hub) publishes deltas in order and ends the answer once; any number of readers look from the place they
+last saw. Readers share the list and hold no copies. Nothing here touches the store: the hub publishes a delta after the
+journal has it, so a reader never sees what a restart could lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from hubbub.core.types import Answer, Delta
+
+
+class Live:
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._deltas: list[Delta] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self.position: int | None = None
+        """Place in the queue, from 1; None once it runs."""
+
+    @property
+    def answer(self) -> Answer:
+        """As it was accepted while it runs; as it ended once ``done``."""
+        return self._answer
+
+    @property
+    def deltas(self) -> Sequence[Delta]:
+        """All published so far; only ever grows."""
+        return self._deltas
+
+    @property
+    def done(self) -> bool:
+        return self._answer.status.final
+
+    async def more(self, seen: int) -> None:
+        """Return as soon as there are more than ``seen`` deltas, or the answer is done."""
+        while len(self._deltas) <= seen and not self.done:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    async def ended(self) -> Answer:
+        """The answer in its final state."""
+        while not self.done:
+            await self.more(len(self._deltas))
+        return self._answer
+
+    def publish(self, deltas: Iterable[Delta]) -> None:
+        self._deltas.extend(deltas)
+        self._wake()
+
+    def started(self, answer: Answer) -> None:
+        """The answer left the queue."""
+        self._answer = answer
+        self.position = None
+
+    def end(self, answer: Answer) -> None:
+        if self.done:
+            raise RuntimeError(f"{answer.id} ended twice")
+        self._answer = answer
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,1 @@
+"""Adapters down: where chats, items, answers and the journal are kept."""
