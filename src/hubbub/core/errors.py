@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree. Each class has a stable ``code``, an HTTP status and says if a retry helps.
+"""Everything that can go wrong, as one tree. Each has a stable ``code``, an HTTP status and says if a retry can help.
 
 ::
 

@@ -65,10 +65,9 @@ def node_hash(user: UserId, parent: NodeHash | None, item: Item) -> NodeHash:
 def link(user: UserId, parent: Node | None, items: Iterable[Item], now: float) -> tuple[Node, ...]:
     """Nodes for ``items`` one after the other below ``parent``. An item with an empty id gets its derived id."""
     nodes: list[Node] = []
-    for item in items:
+    for given in items:
         above = parent.hash if parent else None
-        if not item.id:
-            item = replace(item, id=derived_id(user, above, item))
+        item = given if given.id else replace(given, id=derived_id(user, above, given))
         parent = Node(node_hash(user, above, item), above, parent.depth + 1 if parent else 1, user, item, now)
         nodes.append(parent)
     return tuple(nodes)

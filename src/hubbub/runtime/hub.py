@@ -14,8 +14,8 @@ class Ask:
     """One question, as a gateway hands it over.
 
     The path asked about is that of ``chat``, or of the answer ``previous``, or empty; ``items`` come after it.
-    ``instructions`` is a system prompt for this answer alone; None takes the chat's style. Fields of ``sampling`` that are
-    None take the chat's style, then the model's defaults. ``params`` is what the wire echoes. ``metadata`` is the caller's.
+    ``instructions`` is a system prompt for this answer alone; None takes the chat's style. Fields of ``sampling``
+    that are None take the chat's style, then the model's defaults. ``params`` is what the wire echoes.
     """
 
     user: UserId
