@@ -68,9 +68,7 @@ class Loaded:
     sources: Mapping[str, str]
 
 
-def load(
-    flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping[str, str] | None = None
-) -> Loaded:
+def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
     """Settings of this process. ``flags`` are ``section.key`` to value, None for flags not given.
 
     ``file``: the TOML to read; without one, ``hubbub.toml`` in the current folder if it is there. Raises ConfigError.
