@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from hubbub.runtime.dispatcher import Dispatcher
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
 from hubbub.settings import Settings
+from hubbub.store.config import StoreConfig
 from hubbub.store.open import open_store
 
 log = logging.getLogger(__name__)
@@ -127,11 +128,16 @@ async def build(settings: Settings) -> App:
         raise ConfigError(f"server.data: the folder {data} cannot be made: {error.strerror}") from None
     engines = (engine_of(settings, data),)
     clock, telemetry = SystemClock(), Telemetry()
-    store = await open_store(settings.store, data)
+    store = await open_store(placed(settings.store, data))
     dispatcher = Dispatcher(engines, Scheduler(settings.scheduler), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
     return App(settings, store, dispatcher, hub, chats, telemetry, engines)
+
+
+def placed(config: StoreConfig, data: Path) -> StoreConfig:
+    """The store's config with its file in the data folder, unless it names a place of its own."""
+    return config if config.in_memory else replace(config, path=str(data / config.path))
 
 
 def engine_of(settings: Settings, data: Path) -> Engine:
