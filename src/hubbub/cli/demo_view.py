@@ -111,6 +111,7 @@ class DemoView:
 
     def _numbers(self) -> RenderableType:
         board, phases = self.board, self.board.phases()
+        talking = phases[Phase.RUNNING]
         failed, lost = board.fates[Fate.FAILED], board.fates[Fate.LOST]
         grid = Table.grid(expand=True, padding=(0, 2))
         for _ in range(4):
@@ -118,7 +119,7 @@ class DemoView:
         rows: list[tuple[str, RenderableType, str, RenderableType]] = [
             (
                 "chats",
-                f"[bold green]{phases[Phase.RUNNING]}[/] running  {phases[Phase.WAITING]} waiting  {phases[Phase.DONE]} done",
+                f"[bold green]{talking}[/] running  {phases[Phase.WAITING]} waiting  {phases[Phase.DONE]} done",
                 "tokens/s",
                 Text.assemble((f"{self.rate:6.0f} ", "bold"), (sparkline(self.rates), "cyan")),
             ),
