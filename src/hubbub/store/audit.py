@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
 
 from hubbub.core.types import AnswerId, ChatId, UserId
 from hubbub.store import check, journal, rows
@@ -19,11 +18,16 @@ FAULTS_MOST = 1000
 
 def verify(connection: sqlite3.Connection) -> tuple[str, ...]:
     faults: list[str] = []
-    for fault in _all(connection):
-        faults.append(fault)
-        if len(faults) == FAULTS_MOST:
-            faults.append(f"and more: verify stops after {FAULTS_MOST}")
-            break
+    # A text that is no longer UTF-8 is a finding, and not the end of looking.
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    try:
+        for fault in _all(connection):
+            faults.append(fault.encode("utf-8", "backslashreplace").decode())
+            if len(faults) == FAULTS_MOST:
+                faults.append(f"and more: verify stops after {FAULTS_MOST}")
+                break
+    finally:
+        connection.text_factory = str
     return tuple(faults)
 
 
@@ -42,13 +46,13 @@ def _all(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _nodes(connection: sqlite3.Connection) -> Iterator[str]:
     for row in connection.execute(query("verify_nodes")):
-        num, hash, parent, depth, user, digest, doc, above, above_user, above_depth, text_user, folded = row
-        label = f"node {str(hash)[:16]} (row {num}, user {user})"
+        num, node_hash, parent, depth, user, digest, doc, above, above_user, above_depth, text_user, folded = row
+        label = f"node {str(node_hash)[:16]} (row {num}, user {user})"
         if parent is not None and above is None:
             yield f"{label}: its parent, row {parent}, is missing"
             continue
         try:
-            node = rows.node_from(user, hash, above, depth, json.loads(doc))
+            node = rows.node_from(user, node_hash, above, depth, json.loads(doc))
             same_digest, same_text = rows.digest(node.item) == digest, rows.fold(node.item.text) == folded
             yield from check.node_faults(node, None if above is None else (above_user, above_depth))
         except DAMAGE as error:
@@ -61,13 +65,15 @@ def _nodes(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _chats(connection: sqlite3.Connection) -> Iterator[str]:
-    for id, user, created, updated, head, hash, owner, title, doc in connection.execute(query("verify_chats")):
-        label = f"chat {id} (user {user})"
-        if head is not None and hash is None:
+    for chat_id, user, created, updated, head, node_hash, owner, title, doc in connection.execute(
+        query("verify_chats")
+    ):
+        label = f"chat {chat_id} (user {user})"
+        if head is not None and node_hash is None:
             yield f"{label}: its head, row {head}, is missing"
             continue
         try:
-            chat = rows.chat_from(ChatId(id), UserId(user), (created, updated), hash, doc)
+            chat = rows.chat_from(ChatId(chat_id), UserId(user), (created, updated), node_hash, doc)
             same_title = rows.fold(chat.title) == title
         except DAMAGE as error:
             yield f"{label}: its document cannot be read ({error})"
@@ -78,27 +84,28 @@ def _chats(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _answers(connection: sqlite3.Connection) -> Iterator[str]:
-    for num, id, user, live, doc, input, input_user, output, output_user in connection.execute(query("verify_answers")):
-        label = f"answer {id} (row {num}, user {user})"
+    for row in connection.execute(query("verify_answers")):
+        num, answer_id, user, live, doc, asked, input_user, output, output_user = row
+        label = f"answer {answer_id} (row {num}, user {user})"
         try:
             answer = rows.answer_from(doc)
         except DAMAGE as error:
             yield f"{label}: its document cannot be read ({error})"
             continue
-        if (answer.id, answer.user, not answer.status.final) != (id, user, bool(live)):
+        if (answer.id, answer.user, not answer.status.final) != (answer_id, user, bool(live)):
             yield f"{label}: its document is that of another answer, or of another state"
-        for name, kept, pointed in (("input", answer.input, input), ("output", answer.output, output)):
+        for name, kept, pointed in (("input", answer.input, asked), ("output", answer.output, output)):
             if kept is not None and pointed is not None and kept != pointed:
                 yield f"{label}: its {name} points to {pointed[:16]} and says {kept[:16]}"
         found = [
             None if kept is None or pointed is None else owner
-            for kept, pointed, owner in ((answer.input, input, input_user), (answer.output, output, output_user))
+            for kept, pointed, owner in ((answer.input, asked, input_user), (answer.output, output, output_user))
         ]
         yield from check.answer_faults(answer, *found)
 
 
 def _journal(connection: sqlite3.Connection) -> Iterator[str]:
-    live: dict[int, AnswerId] = {num: AnswerId(id) for num, id in connection.execute(query("answers_live_numbers"))}
-    batches: Iterator[tuple[Any, bytes]] = iter(connection.execute(query("journal_all")).fetchall())
+    live: dict[int, AnswerId] = dict(connection.execute(query("answers_live_numbers")).fetchall())
+    batches = connection.execute(query("journal_all")).fetchall()
     _, faults = journal.gather((data for _, data in batches), live)
     yield from faults

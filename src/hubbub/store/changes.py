@@ -72,8 +72,8 @@ class Applier:
                 self._save_chat(chat, *encoded[0])
             case HeadMoved():
                 self._move_head(change)
-            case ChatDeleted(id):
-                self._delete_chat(id)
+            case ChatDeleted(chat_id):
+                self._delete_chat(chat_id)
             case AnswerSaved(answer):
                 self._save_answer(answer, *encoded[0])
             case AnswerDeleted(answer_id):
@@ -119,10 +119,10 @@ class Applier:
         self.connection.execute(query("chat_move"), row)
         self._released.append(found[1])
 
-    def _delete_chat(self, id: ChatId) -> None:
-        found = self.connection.execute(query("chat_owner"), (id,)).fetchone()
+    def _delete_chat(self, chat_id: ChatId) -> None:
+        found = self.connection.execute(query("chat_owner"), (chat_id,)).fetchone()
         if found:
-            self.connection.execute(query("chat_delete"), (id,))
+            self.connection.execute(query("chat_delete"), (chat_id,))
             self._released.append(found[1])
 
     def _save_answer(self, answer: Answer, doc: object) -> None:
@@ -145,26 +145,26 @@ class Applier:
         if not final:
             self.moved[answer.id] = Place(num, 0, 0)
 
-    def _delete_answer(self, id: AnswerId) -> None:
-        old = self.connection.execute(query("answer_find"), (id,)).fetchone()
+    def _delete_answer(self, answer_id: AnswerId) -> None:
+        old = self.connection.execute(query("answer_find"), (answer_id,)).fetchone()
         if old:
             self.connection.execute(query("answer_delete"), (old[0],))
             self._released += old[3:5]
-            self.moved[id] = None
+            self.moved[answer_id] = None
 
-    def _pointer(self, user: UserId, hash: NodeHash | None) -> int | None:
-        if hash is None:
+    def _pointer(self, user: UserId, node_hash: NodeHash | None) -> int | None:
+        if node_hash is None:
             return None
-        found = self._find(hash)
+        found = self._find(node_hash)
         if found is None or found[1] != user:
-            raise Conflict(f"the item {hash[:16]} is gone")
+            raise Conflict(f"the item {node_hash[:16]} is gone")
         return found[0]
 
-    def _find(self, hash: NodeHash) -> tuple[int, UserId, int] | None:
+    def _find(self, node_hash: NodeHash) -> tuple[int, UserId, int] | None:
         """Number, user and depth of a node."""
-        known = self._known.get(hash)
+        known = self._known.get(node_hash)
         if known is None:
-            known = self.connection.execute(query("node_find"), {"hash": hash}).fetchone()
+            known = self.connection.execute(query("node_find"), {"hash": node_hash}).fetchone()
             if known is not None:
-                self._known[hash] = known
+                self._known[node_hash] = known
         return known

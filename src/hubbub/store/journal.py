@@ -11,7 +11,7 @@ after its first; so the journal is rewritten, one row a live answer, when it gro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec

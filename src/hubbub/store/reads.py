@@ -17,8 +17,8 @@ from hubbub.store.queries import page_query, query
 Row = TypeVar("Row")
 
 
-def chat(connection: sqlite3.Connection, user: UserId, id: ChatId) -> Chat | None:
-    row = connection.execute(query("chat"), {"id": id, "user": user}).fetchone()
+def chat(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Chat | None:
+    row = connection.execute(query("chat"), {"id": chat_id, "user": user}).fetchone()
     return _chat(row) if row else None
 
 
@@ -33,8 +33,8 @@ def chats(connection: sqlite3.Connection, user: UserId, wanted: ChatQuery) -> Pa
     return _page([_chat(row) for row in found], wanted.limit)
 
 
-def answer(connection: sqlite3.Connection, user: UserId, id: AnswerId) -> Answer | None:
-    row = connection.execute(query("answer"), {"id": id, "user": user}).fetchone()
+def answer(connection: sqlite3.Connection, user: UserId, answer_id: AnswerId) -> Answer | None:
+    row = connection.execute(query("answer"), {"id": answer_id, "user": user}).fetchone()
     return rows.answer_from(row[0]) if row else None
 
 
@@ -56,11 +56,11 @@ def path(connection: sqlite3.Connection, user: UserId, head: NodeHash) -> tuple[
     nodes: list[Node] = []
     parent: str | None = None
     try:
-        for hash, depth, doc in found:
-            nodes.append(rows.node_from(user, hash, parent, depth, doc))
-            parent = hash
+        for node_hash, depth, doc in found:
+            nodes.append(rows.node_from(user, node_hash, parent, depth, doc))
+            parent = node_hash
     except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"node {hash[:16]} is damaged: run 'hubbub store verify'") from error
+        raise StorageError(f"node {node_hash[:16]} is damaged: run 'hubbub store verify'") from error
     return tuple(nodes)
 
 
@@ -69,12 +69,12 @@ def match(connection: sqlite3.Connection, user: UserId, digests: Sequence[bytes]
     return path(connection, user, NodeHash(row[0])) if row else ()
 
 
-def entries(connection: sqlite3.Connection, id: AnswerId) -> tuple[Delta, ...]:
-    live = connection.execute(query("journal_number"), (id,)).fetchone()
+def entries(connection: sqlite3.Connection, answer_id: AnswerId) -> tuple[Delta, ...]:
+    live = connection.execute(query("journal_number"), (answer_id,)).fetchone()
     if live is None:
         return ()
-    batches = connection.execute(query("journal_of"), {"id": id}).fetchall()
-    found, faults = journal.gather((data for (data,) in batches), {live[0]: id})
+    batches = connection.execute(query("journal_of"), {"id": answer_id}).fetchall()
+    found, faults = journal.gather((data for (data,) in batches), {live[0]: answer_id})
     if faults:
         raise StorageError(f"{faults[0]}: run 'hubbub store verify'")
     return tuple(map(journal.from_wire, found.get(live[0], ())))
@@ -102,8 +102,8 @@ def _place(
 
 
 def _chat(row: tuple[Any, ...]) -> Chat:
-    id, user, created, updated, head, doc = row
-    return rows.chat_from(id, user, (created, updated), head, doc)
+    chat_id, user, created, updated, head, doc = row
+    return rows.chat_from(chat_id, user, (created, updated), head, doc)
 
 
 def _page(found: list[Row], limit: int) -> Page[Row]:

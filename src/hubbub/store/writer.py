@@ -181,7 +181,7 @@ class Writer:
     def _load(self) -> None:
         """Learn where each live answer stands, and rewrite the journal so that each has a row of its own."""
         live = self._connection.execute(query("answers_live_numbers")).fetchall()
-        self._places = {AnswerId(id): Place(num, 0, 0) for num, id in live}
+        self._places = {AnswerId(answer_id): Place(num, 0, 0) for num, answer_id in live}
         rows = self._connection.execute(query("journal_all")).fetchall()
         if rows:
             self._next_row, self._lowest_row = rows[-1][0] + 1, rows[0][0]
@@ -191,14 +191,14 @@ class Writer:
 
     def _gather(self, rows: Sequence[tuple[int, bytes]]) -> dict[int, list[journal.Wire]]:
         """What is kept of each live answer by number; ``_places`` agree with it then."""
-        live = {place.number: id for id, place in self._places.items()}
+        live = {place.number: answer_id for answer_id, place in self._places.items()}
         found, faults = journal.gather((data for _, data in rows), live)
         for fault in faults:
             log.error("store: %s; what comes after is lost", fault, extra={"action": "journal"})
         first = rows[0][0] if rows else 0
-        for number, id in live.items():
+        for number, answer_id in live.items():
             kept = len(found.get(number, ()))
-            self._places[id] = Place(number, kept, first if kept else 0)
+            self._places[answer_id] = Place(number, kept, first if kept else 0)
         self.deltas = sum(place.next for place in self._places.values())
         return found
 
@@ -213,7 +213,7 @@ class Writer:
             self._connection.execute(query("journal_clear"))
             self._connection.executemany(query("journal_add"), rows)
         place_of = {number: row for row, number, _ in rows}
-        self._places = {id: p._replace(first=place_of.get(p.number, 0)) for id, p in self._places.items()}
+        self._places = {answer_id: p._replace(first=place_of.get(p.number, 0)) for answer_id, p in self._places.items()}
         self._lowest_row = self._next_row
         self._next_row += len(rows)
         self._journal_bytes = sum(len(data) for _, _, data in rows)
