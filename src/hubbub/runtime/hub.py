@@ -2,8 +2,8 @@
 
 Theory of operation. ``ask`` makes the question durable, then lets the dispatcher run it. Chunks collect in their run;
 one pump task takes what all runs have collected, appends it to the journal in a single write, and only then publishes
-it to readers: nobody ever sees what a restart could lose. When the dispatcher closes a run, the pump publishes its rest and
-hands it to a task of its own, which commits the finished answer and then shows the end. While one flush is being
+it to readers: nobody ever sees what a restart could lose. When the dispatcher closes a run, the pump publishes its rest
+and hands it to a task of its own, which commits the finished answer and then shows the end. While one flush is being
 written the next one collects, so that under load many tokens share a write.
 """
 
@@ -145,6 +145,12 @@ class Hub:
         if self._pump_task is not None:
             self._pump_task.cancel()
             await asyncio.gather(self._pump_task, *self._concluding, return_exceptions=True)
+
+    async def crashed(self) -> None:
+        """Return never, or raise what ended the pump: without it no stream moves, so the process has to end."""
+        if self._pump_task is None:
+            raise RuntimeError("the hub was not started")
+        await asyncio.shield(self._pump_task)
 
     # Asking --------------------------------------------------------------------------------------------------------
 
