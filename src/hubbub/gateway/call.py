@@ -37,6 +37,7 @@ class Gateway:
     streams: Streams
     health: Callable[[], Mapping[str, Json]]
     metrics: Callable[[], str]
+    openapi: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,5 +106,3 @@ async def _found(call: Call[Any, Any]) -> Answer:
     if answer is None or answer.kind is not AnswerKind.RESPONSE or not answer.store:
         raise NotFound(f"there is no response {answer_id!r}", param="response_id")
     return answer
-
-

@@ -33,3 +33,7 @@ async def metrics(call: Call[None, NoQuery]) -> web.Response:
     return web.Response(
         text=call.gateway.metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
+
+
+async def openapi(call: Call[None, NoQuery]) -> web.Response:
+    return web.Response(body=call.gateway.openapi, content_type="application/json")
