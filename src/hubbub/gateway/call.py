@@ -22,8 +22,8 @@ LOCAL = UserId("local")
 """The one user until there are keys."""
 
 T = TypeVar("T")
-Body = TypeVar("Body", covariant=True)
-Query = TypeVar("Query", covariant=True)
+Body = TypeVar("Body")
+Query = TypeVar("Query")
 
 
 @dataclass(frozen=True, slots=True)
