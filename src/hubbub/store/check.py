@@ -37,9 +37,9 @@ def chat_faults(chat: Chat, head: UserId | None) -> Iterator[str]:
         yield f"chat {chat.id} (user {chat.user}): its head {chat.head[:16]} is {_whose(head)}"
 
 
-def answer_faults(answer: Answer, input: UserId | None, output: UserId | None) -> Iterator[str]:
+def answer_faults(answer: Answer, asked: UserId | None, output: UserId | None) -> Iterator[str]:
     """``input``, ``output``: the users of the nodes pointed to, None where there is no such node."""
-    for field, pointer, found in (("input", answer.input, input), ("output", answer.output, output)):
+    for field, pointer, found in (("input", answer.input, asked), ("output", answer.output, output)):
         if pointer is not None and found != answer.user:
             yield f"answer {answer.id} (user {answer.user}): its {field} {pointer[:16]} is {_whose(found)}"
 

@@ -160,7 +160,7 @@ class MemoryStore:
             reached = [kid for kid in parents if kid is not None]
         if not reached:
             return ()
-        return self._walk(min(reached, key=lambda hash: self._nodes[hash][0]))
+        return self._walk(min(reached, key=lambda node_hash: self._nodes[node_hash][0]))
 
     # Journal --------------------------------------------------------------------------------------------------------
 
@@ -216,18 +216,18 @@ class MemoryStore:
                 pass
             case ChatSaved(chat):
                 self._save_chat(chat)
-            case HeadMoved(id, before, after, at):
-                row = self._chats.get(id)
+            case HeadMoved(chat_id, before, after, at):
+                row = self._chats.get(chat_id)
                 if row is None or row.head != before:
-                    raise Conflict(f"chat {id} has gone on in the meantime")
+                    raise Conflict(f"chat {chat_id} has gone on in the meantime")
                 self._point(row.user, (after,), (before,))
-                self._put(self._chats, id, replace(row, head=after, updated_at=at))
+                self._put(self._chats, chat_id, replace(row, head=after, updated_at=at))
                 released.append(before)
-            case ChatDeleted(id):
-                if id in self._chats:
-                    self._point(self._chats[id].user, (), (self._chats[id].head,))
-                    released.append(self._chats[id].head)
-                    self._put(self._chats, id, _ABSENT)
+            case ChatDeleted(chat_id):
+                if chat_id in self._chats:
+                    self._point(self._chats[chat_id].user, (), (self._chats[chat_id].head,))
+                    released.append(self._chats[chat_id].head)
+                    self._put(self._chats, chat_id, _ABSENT)
             case AnswerSaved(answer):
                 released += self._save_answer(answer)
             case AnswerDeleted(answer_id):
@@ -283,14 +283,14 @@ class MemoryStore:
         return released
 
     def _point(self, user: UserId, to: Iterable[NodeHash | None], away: Iterable[NodeHash | None]) -> None:
-        for hash in to:
-            if hash is not None:
-                if self._owner(hash) != user:
-                    raise Conflict(f"the item {hash[:16]} is gone")
-                self._put(self._needed, hash, self._needed.get(hash, 0) + 1)
-        for hash in away:
-            if hash is not None:
-                self._put(self._needed, hash, self._needed[hash] - 1)
+        for node_hash in to:
+            if node_hash is not None:
+                if self._owner(node_hash) != user:
+                    raise Conflict(f"the item {node_hash[:16]} is gone")
+                self._put(self._needed, node_hash, self._needed.get(node_hash, 0) + 1)
+        for node_hash in away:
+            if node_hash is not None:
+                self._put(self._needed, node_hash, self._needed[node_hash] - 1)
 
     def _sweep(self, gone: NodeHash | None) -> None:
         while gone is not None and gone in self._nodes and not self._needed.get(gone):
@@ -314,8 +314,8 @@ class MemoryStore:
         if self._closed:
             raise StorageError("the store is closed")
 
-    def _owner(self, hash: NodeHash | None) -> UserId | None:
-        return self._nodes[hash][1].user if hash in self._nodes else None
+    def _owner(self, node_hash: NodeHash | None) -> UserId | None:
+        return self._nodes[node_hash][1].user if node_hash in self._nodes else None
 
     def _walk(self, head: NodeHash | None) -> tuple[Node, ...]:
         path: list[Node] = []

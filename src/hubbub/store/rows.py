@@ -56,11 +56,11 @@ def node_doc(node: Node) -> str:
     return dumps([node.item.id, node.created_at, item_body(node.item)])
 
 
-def node_from(user: UserId, hash: str, parent: str | None, depth: int, doc: list[Any]) -> Node:
+def node_from(user: UserId, node_hash: str, parent: str | None, depth: int, doc: list[Any]) -> Node:
     """``doc`` as parsed JSON. Raises KeyError, TypeError or ValueError for one that no store wrote."""
     item_id, created_at, body = doc
     above = None if parent is None else NodeHash(parent)
-    return Node(NodeHash(hash), above, depth, user, item_from_body(ItemId(item_id), body), created_at)
+    return Node(NodeHash(node_hash), above, depth, user, item_from_body(ItemId(item_id), body), created_at)
 
 
 def chat_doc(chat: Chat) -> str:
@@ -75,11 +75,11 @@ def chat_doc(chat: Chat) -> str:
     )
 
 
-def chat_from(id: ChatId, user: UserId, times: tuple[float, float], head: NodeHash | None, doc: str) -> Chat:
+def chat_from(chat_id: ChatId, user: UserId, times: tuple[float, float], head: NodeHash | None, doc: str) -> Chat:
     """``times``: created and updated, Unix seconds."""
     fields = json.loads(doc)
     return Chat(
-        id=id,
+        id=chat_id,
         user=user,
         created_at=times[0],
         updated_at=times[1],
