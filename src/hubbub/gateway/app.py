@@ -54,9 +54,12 @@ def create_app(
     return app
 
 
-def runner(app: web.Application) -> web.AppRunner:
-    """Runs the application so that a client's leaving reaches its handler at once, also while it waits."""
-    return web.AppRunner(app, handler_cancellation=True, access_log=None)
+def runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRunner:
+    """Runs the application so that a client's leaving reaches its handler at once, also while it waits.
+
+    ``shutdown_seconds``: how long open streams may go on when the server stops.
+    """
+    return web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds)
 
 
 async def _pings(app: web.Application) -> AsyncIterator[None]:

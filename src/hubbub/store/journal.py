@@ -25,7 +25,8 @@ Wire = str | bytes | list[Any]
 Batch = list[tuple[int, int, list[Wire]]]
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Batch)
+# Any: a union of str and bytes is more than msgspec can check.
+_decoder: msgspec.msgpack.Decoder[Batch] = msgspec.msgpack.Decoder(list[tuple[int, int, list[Any]]])
 
 
 class Place(NamedTuple):

@@ -128,5 +128,5 @@ def answer_from(doc: str) -> Answer:
     fields["finish"] = None if fields["finish"] is None else FinishReason(fields["finish"])
     fields["output_items"] = tuple(item_from_body(item_id, body) for item_id, body in fields["output_items"])
     fields["usage"] = Usage(*fields["usage"])
-    fields["cuts"] = tuple(fields["cuts"])
+    fields["cuts"] = tuple((index, length) for index, length in fields["cuts"])
     return Answer(**fields)
