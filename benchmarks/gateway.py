@@ -33,6 +33,8 @@ from hubbub.bench.report import Api, Plan, Result
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".benchmarks"
 MODEL = "simulated"
+KEY = "sk-benchmark"
+"""LiteLLM does not start without one; the others do not ask."""
 TTFT_MS = 50.0
 RSS_LOOK_SECONDS = 0.25
 LIMIT_SECONDS = 60.0
@@ -110,7 +112,8 @@ async def litellm(engine: str, folder: Path) -> AsyncIterator[Server]:
     programs, port = await installed("litellm[proxy]", PEERS / "litellm"), free_port()
     route = {"model": f"openai/{MODEL}", "api_base": f"{engine}/v1", "api_key": "none"}
     config = folder / "litellm.yaml"  # JSON is YAML
-    config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": route}]}))
+    models = [{"model_name": MODEL, "litellm_params": route}]
+    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": KEY}}))
     command = [str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     async with started("litellm", command, port, folder, "/health/liveliness") as server:
         yield server
@@ -156,6 +159,7 @@ async def measure(name: str, server: Server, api: Api, scenario: Scenario) -> Ru
         chats=scenario.streams,
         turns=scenario.turns,
         max_tokens=scenario.tokens,
+        api_key=KEY,
         patience_seconds=LIMIT_SECONDS,
         silence_seconds=LIMIT_SECONDS,
     )
