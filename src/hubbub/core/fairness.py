@@ -83,7 +83,11 @@ class Level:
 
     def enter(self, account: Account, debt: float) -> None:
         self.rise()
-        account.service = min(max(account.service, self.height), self.height + debt)
+        height = self.height
+        if account.service < height:
+            account.service = height
+        elif account.service > height + debt:
+            account.service = height + debt
         self.active += 1
         self.weight += account.weight
         self.total += account.service * account.weight
@@ -151,17 +155,17 @@ class Fairness:
             self.level.leave(owner)
             owner.idle_since = now
             self._idle.append((now, owner, None))
-        self._forget(now - FORGET_AFTER * self._half_life)
+        before = now - FORGET_AFTER * self._half_life
+        while self._idle and self._idle[0][0] < before:
+            self._forget(*self._idle.popleft())
 
-    def _forget(self, before: float) -> None:
-        idle = self._idle
-        while idle and idle[0][0] < before:
-            since, owner, chat = idle.popleft()
-            if chat is None:
-                if not owner.active and owner.idle_since == since:
-                    self.users.pop(owner.id, None)
-            elif not chat.active and chat.idle_since == since:
-                owner.chats.pop(chat.id, None)
+    def _forget(self, since: float, owner: UserAccount, chat: ChatAccount | None) -> None:
+        """Drop an account that has been idle ever since."""
+        if chat is None:
+            if not owner.active and owner.idle_since == since:
+                self.users.pop(owner.id, None)
+        elif not chat.active and chat.idle_since == since:
+            owner.chats.pop(chat.id, None)
 
     def rate(self, now: float) -> float:
         """What a token served now is booked as."""
@@ -181,10 +185,11 @@ class Fairness:
         owner.level.total += amount
         owner.service += amount / owner.weight
         self.level.total += amount
-        for chat_line in account.lines.values():
-            chat_line.moved()
-        for user_line in owner.lines.values():
-            user_line.moved()
+        for line in owner.lines.values():
+            if line.key is not None:
+                line.moved()
+                if (inner := account.lines.get(line.model)) is not None:
+                    inner.moved()
 
     def attained(self, user: UserId, now: float) -> float:
         """The user's service as it counts now, in cost-weighted tokens per weight."""

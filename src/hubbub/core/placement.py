@@ -95,6 +95,8 @@ class Placement:
             if engine is not None:
                 return ticket, engine
         for lanes in self._backlog.values():
+            if not lanes:
+                continue
             stuck: list[Ticket] = []
             for lane in lanes.values() if len(lanes) < 2 else self._by_service(lanes.values()):
                 found = self._next_in(lane, stuck)
@@ -109,18 +111,20 @@ class Placement:
         """``stuck``: requests that were next in their lanes and did not fit; this lane's is added."""
         if not lane.has_slot():
             return None
-        first = True
-        for ticket in lane.room.candidates(self._config.lookahead):
-            engine = self.place(ticket)
-            if engine is not None:
-                for other in stuck:
-                    if engine in other.lane.engines:
-                        self._pass(other)
-                return ticket, engine
-            if first:
-                stuck.append(ticket)
-                first = False
-        return None
+        ticket = lane.room.first()
+        engine = self.place(ticket)
+        if engine is None:
+            stuck.append(ticket)
+            for ticket in lane.room.candidates(self._config.lookahead):
+                engine = self.place(ticket)
+                if engine is not None:
+                    break
+            else:
+                return None
+        for other in stuck:
+            if engine in other.lane.engines:
+                self._pass(other)
+        return ticket, engine
 
     def place(self, ticket: Ticket) -> EngineBudget | None:
         """The engine for the request: of those with room for it, the one with the largest free share."""

@@ -264,8 +264,8 @@ class Scheduler:
         decode = (usage.output_tokens - ticket.produced) * self.config.decode_cost
         fairness = self._fairness[ticket.lane.priority]
         # Decay has made an older token worth less: what is given back is worth what it was when it was charged.
-        for tokens in (prefill, decode):
-            fairness.charge(ticket.account, tokens * fairness.rate(now if tokens > 0 else ticket.booked_at))
+        amount = prefill * fairness.rate(now if prefill > 0 else ticket.booked_at)
+        fairness.charge(ticket.account, amount + decode * fairness.rate(now if decode > 0 else ticket.booked_at))
 
     # Refusals ------------------------------------------------------------------------------------------------------
 

@@ -111,10 +111,11 @@ class ChatLine(Line):
 
 
 class UserLine(Line):
-    __slots__ = ("chats",)
+    __slots__ = ("chats", "model")
 
-    def __init__(self, account: UserAccount, order: Order[UserLine]) -> None:
+    def __init__(self, account: UserAccount, order: Order[UserLine], model: str) -> None:
         super().__init__(account, order)
+        self.model = model
         self.chats: Order[ChatLine] = Order()
 
 
@@ -134,7 +135,7 @@ class WaitingRoom:
             owner = account.owner
             user = owner.lines.get(self.model)
             if user is None:
-                user = owner.lines[self.model] = UserLine(owner, self.users)
+                user = owner.lines[self.model] = UserLine(owner, self.users, self.model)
             line = account.lines[self.model] = ChatLine(account, user)
         return line
 
@@ -174,18 +175,26 @@ class WaitingRoom:
             chats.settle()
             self.users.put(user, chats.keys[0][1])
 
+    def first(self) -> Ticket:
+        """Who is next. Raises IndexError when nobody waits."""
+        self.users.settle()
+        chats = self.users.keys[0][2].chats
+        chats.settle()
+        return chats.keys[0][2].requests[0]
+
     def rank(self) -> tuple[float, int]:
         """Service and arrival of who is next, to compare lanes by. Raises IndexError when nobody waits."""
         self.users.settle()
         return self.users.keys[0][:2]
 
     def candidates(self, lookahead: int) -> Iterator[Ticket]:
-        """The next of up to ``lookahead`` users and of up to as many chats of each, best first."""
-        self.users.settle()
+        """Those behind the first: the next of up to ``lookahead`` users and of as many chats of each, best first."""
+        first = self.first()
         for user in [key[2] for key in self.users.keys[:lookahead]]:
             user.chats.settle()
             for chat in [key[2] for key in user.chats.keys[:lookahead]]:
-                yield chat.requests[0]
+                if chat.requests[0] is not first:
+                    yield chat.requests[0]
 
     def before(self, ticket: Ticket) -> int:
         """How many of those that wait here would be served before it."""
