@@ -216,10 +216,10 @@ def output_items(answer: Answer, deltas: Iterable[Delta]) -> tuple[Item, ...]:
     if text or (not calls and answer.status in (AnswerStatus.COMPLETED, AnswerStatus.INCOMPLETE)):
         message = tree.output_id(answer.id, ItemType.MESSAGE, 0)
         items.append(Item(message, ItemType.MESSAGE, (text,), Role.ASSISTANT, complete=complete))
-    for pieces in calls.values():
+    for number, pieces in enumerate(calls.values()):  # not the place in the list: a stream knows no text to come
         items.append(
             Item(
-                tree.output_id(answer.id, ItemType.FUNCTION_CALL, len(items)),
+                tree.output_id(answer.id, ItemType.FUNCTION_CALL, number),
                 ItemType.FUNCTION_CALL,
                 ("".join(piece.arguments for piece in pieces),),
                 call_id=next((p.call_id for p in pieces if p.call_id), ""),
