@@ -31,9 +31,10 @@ from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from hubbub.engines.simulated_server import ServerOptions, serving
 from hubbub.ports import Engine
+from support.relay import relayed
 
 CONFIG = SimulatedConfig(
-    Voice(models=("small",), context_window=2000, output_median=60, output_sigma=0.3),
+    Voice(models=("small",), context_window=2000, output_median=400, output_sigma=0.1),
     Pace(base=0.002, per_sequence=0.0, max_sequences=8),
 )
 
@@ -63,11 +64,10 @@ async def in_process() -> AsyncIterator[Subject]:
 
 @contextlib.asynccontextmanager
 async def over(make: Callable[[str], OpenAIWireEngine | FramesEngine]) -> AsyncIterator[Subject]:
-    async with contextlib.AsyncExitStack() as server:
-        url = await server.enter_async_context(serving(ServerOptions(engine=CONFIG)))
-        engine = make(url)
+    async with serving(ServerOptions(engine=CONFIG)) as url, relayed(url) as relay:
+        engine = make(relay.url)
         try:
-            yield Subject(engine, "small", server.aclose)
+            yield Subject(engine, "small", relay.cut)
         finally:
             await engine.close()
 

@@ -11,7 +11,7 @@ from hubbub.core.errors import EngineUnavailable
 from hubbub.core.types import EngineId, EngineState, Message, Request, RequestId
 from hubbub.engines.frames import SILENCE_S, FramesEngine
 from hubbub.engines.probe import fetch
-from hubbub.engines.supervisor import Command, Phase, Status, Supervisor
+from hubbub.engines.supervisor import Command, Phase, Supervisor
 from hubbub.ports import Sink
 
 
@@ -23,10 +23,6 @@ class ProcessEngine:
         self.id = engine_id
         self.supervisor = Supervisor(command, _healthy)
         self._frames = FramesEngine(engine_id, self._url, silence_s=silence_s, hung=self.supervisor.kill)
-
-    @property
-    def process(self) -> Status:
-        return self.supervisor.status
 
     async def start(self) -> EngineState:
         await self.supervisor.start()

@@ -102,6 +102,14 @@ class Supervisor:
         self._halt = asyncio.Event()
 
     @property
+    def pid(self) -> int | None:
+        return self.status.pid
+
+    @property
+    def restarts(self) -> int:
+        return self.status.restarts
+
+    @property
     def name(self) -> str:
         return Path(self.command.argv[0]).name
 
