@@ -155,6 +155,15 @@ class TestChats:
         with pytest.raises(NotFound):
             await store.path(BOB, chat.head)
 
+    async def test_an_id_that_is_no_unicode_finds_nothing(self, store: Store) -> None:
+        assert await store.chat(ANN, ChatId("\ud800")) is None
+        assert await store.answer(UserId("\ud800"), AnswerId("\ud800")) is None
+        assert await store.entries(AnswerId("\ud800")) == ()
+        with pytest.raises(NotFound):
+            await store.path(ANN, NodeHash("\ud800"))
+        with pytest.raises(NotFound):
+            await store.chats(ANN, ChatQuery(after=ChatId("\ud800")))
+
     async def test_nothing_is_a_commit_too(self, store: Store) -> None:
         await store.commit()
         await store.append(())
