@@ -42,7 +42,7 @@ from hubbub.ports import (
 )
 from hubbub.store.config import MEMORY, StoreConfig
 from hubbub.store.open import open_store
-from tests.support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
+from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -33,7 +33,7 @@ from hubbub.ports import (
 from hubbub.store.config import StoreConfig
 from hubbub.store.memory import MemoryStore
 from hubbub.store.sqlite import SqliteStore
-from tests.support.store_kit import a_chat, an_answer
+from support.store_kit import a_chat, an_answer
 
 ANN = UserId("ann")
 USERS = [ANN, UserId("bob")]

@@ -19,7 +19,7 @@ from hubbub.store.config import StoreConfig
 from hubbub.store.migrations import MIGRATIONS, Migration, level, migrate
 from hubbub.store.sqlite import SqliteStore
 from hubbub.store.writer import CUT_ROWS
-from tests.support.store_kit import ANN, NOW, a_chat, an_answer, ended, entry, keep
+from support.store_kit import ANN, NOW, a_chat, an_answer, ended, entry, keep
 
 
 @asynccontextmanager
