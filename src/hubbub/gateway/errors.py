@@ -74,3 +74,12 @@ def response_error(answer: Answer) -> ResponseError | None:
     if status < 500:
         code = "rate_limit_exceeded" if status == 429 else "invalid_prompt"
     return ResponseError(code=code, message=answer.error_message, type=answer.error_code)
+
+
+class AfterAcceptance(Exception):
+    """An accepted request failed. ``again``: whether to ask the same once more cannot say anything twice."""
+
+    def __init__(self, error: HubbubError, *, again: bool) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.again = again

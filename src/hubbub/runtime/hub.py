@@ -122,6 +122,7 @@ class Hub:
         self._config = config or HubConfig()
         self._new_id = new_id
         self._runs: dict[AnswerId, Run] = {}
+        self._ending: set[AnswerId] = set()
         self._busy: set[ChatId] = set()
         self._estimate = TokenEstimate()
         self._dirty: dict[AnswerId, Run] = {}
@@ -332,11 +333,14 @@ class Hub:
             self._wake.clear()
             runs, self._dirty = self._dirty, {}
             began = self._clock.now()
-            await self._flush([run for run in runs.values() if run.live.answer.id in self._runs])
+            await self._flush([run for run in runs.values() if self._open(run.live.answer.id)])
             if len(runs) >= self._config.coalesce_streams:
                 pause = self._config.coalesce_seconds - (self._clock.now() - began)
                 if pause > 0:
                     await asyncio.sleep(pause)
+
+    def _open(self, answer: AnswerId) -> bool:
+        return answer in self._runs and answer not in self._ending
 
     async def _flush(self, runs: Sequence[Run]) -> None:
         taken = [(run, run.take()) for run in runs]
@@ -367,7 +371,8 @@ class Hub:
     # Ending ----------------------------------------------------------------------------------------------------------
 
     def _end(self, run: Run) -> None:
-        if self._runs.pop(run.live.answer.id, None) is not None:
+        if run.live.answer.id not in self._ending:
+            self._ending.add(run.live.answer.id)
             task = asyncio.create_task(self._conclude(run))
             self._concluding.add(task)
             task.add_done_callback(self._concluding.discard)
@@ -384,6 +389,8 @@ class Hub:
         if answer.chat is not None:
             self._busy.discard(answer.chat)
         self._count(run, answer)
+        self._ending.discard(answer.id)
+        del self._runs[answer.id]  # not before its end is stored: whoever looks finds it live or ended
         run.live.end(answer)
 
     def _count(self, run: Run, answer: Answer) -> None:
