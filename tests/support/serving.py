@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from openai import AsyncOpenAI
 
+from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import EngineId
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
