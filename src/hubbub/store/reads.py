@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hubbub.core.errors import NotFound, StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Node, NodeHash, UserId
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
 from hubbub.ports import AnswerQuery, ChatQuery, Page
 from hubbub.store import journal, rows
 from hubbub.store.queries import page_query, query
@@ -64,8 +64,10 @@ def path(connection: sqlite3.Connection, user: UserId, head: NodeHash) -> tuple[
     return tuple(nodes)
 
 
-def match(connection: sqlite3.Connection, user: UserId, digests: Sequence[bytes]) -> tuple[Node, ...]:
-    row = connection.execute(query("match"), {"user": rows.key(user), "digests": b"".join(digests)}).fetchone()
+def match(connection: sqlite3.Connection, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
+    row = connection.execute(
+        query("match"), {"user": rows.key(user), "digests": b"".join(map(rows.digest, items))}
+    ).fetchone()
     return path(connection, user, NodeHash(row[0])) if row else ()
 
 
