@@ -2,7 +2,7 @@
 
     python benchmarks/store.py [--folder DIR] [--json FILE]
 
-CPU is that of the whole process (loop and writer thread), less nothing. ``--folder`` is where the database goes: the
+CPU is that of the whole process (loop and writer thread). ``--folder`` is where the database goes: the
 disk matters for commits, as each group ends with an fsync.
 """
 
