@@ -68,7 +68,7 @@ def settings() -> str:
     lines = [
         "# Settings\n",
         "Default < `hubbub.toml` < environment < flag. `hubbub config show` tells what holds and why.",
-        f"A section is a table of the file: `[server]`, `port = 8000`. In the environment: `{PREFIX}SERVER_PORT=8000`.\n",
+        f"A section is a table: `[server]`, `port = 8000`. In the environment: `{PREFIX}SERVER_PORT=8000`.\n",
     ]
     section = ""
     for key, entry in keys():
