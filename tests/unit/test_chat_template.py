@@ -29,7 +29,7 @@ def test_blocks_are_trimmed_and_special_tokens_known() -> None:
         {{- bos_token + message.content }}
     {% endfor %}
     {% generation %}end{% endgeneration %}"""
-    assert ChatTemplate(source, {"bos_token": "<s>"}).render(TALK).split() == ["<s>Be", "brief.<s>Привет", "end"]
+    assert ChatTemplate(source, {"bos_token": "<s>"}).render(TALK).split() == ["<s>Be", "brief.", "<s>Привет", "end"]
 
 
 def test_tojson_keeps_text_as_it_is() -> None:

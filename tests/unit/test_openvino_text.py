@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubbub.core.types import ToolDelta
@@ -14,7 +14,8 @@ from hubbub.engines.openvino_server.tool_calls import ToolParser
 BYTES = [bytes([value]) for value in range(256)]
 
 
-@given(st.text(min_size=1), st.data())
+@settings(max_examples=50)
+@given(st.text(min_size=1, max_size=30), st.data())
 def test_detokenizer_never_splits_a_character(text: str, data: st.DataObject) -> None:
     tokens = list(text.encode("utf-8"))
     detokenizer, said, at = Detokenizer(BYTES), [], 0
@@ -92,7 +93,7 @@ def test_what_only_looks_like_a_call_stays_text() -> None:
 
 def test_a_call_without_its_closing_mark_counts_at_the_end() -> None:
     parser = ToolParser()
-    assert parser.feed('<tool_call>{"name": "f", "arguments": {}}') == [""]
+    assert parser.feed('<tool_call>{"name": "f", "arguments": {}}') == []
     (call,) = parser.end()
     assert isinstance(call, ToolDelta)
     assert (call.name, call.arguments) == ("f", "{}")
