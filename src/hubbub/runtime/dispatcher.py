@@ -243,7 +243,8 @@ class Dispatcher:
                 continue
             await asyncio.sleep(self._config.watch_seconds)
             try:
-                state = await asyncio.wait_for(engine.state(), self._config.state_timeout)
+                async with asyncio.timeout(self._config.state_timeout):  # wait_for can swallow a cancel in 3.11
+                    state = await engine.state()
             except EngineUnavailable as error:
                 self._lost(engine.id, error.message)
             except TimeoutError:
