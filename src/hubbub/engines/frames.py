@@ -145,11 +145,20 @@ class FramesEngine:
     """Engine port over one ``/frames`` connection.
 
     ``url`` says where the engine is now, like ``http://127.0.0.1:8123``; it is asked again at each connect, because a
-    restarted engine may come back elsewhere, and raises EngineUnavailable while there is none.
+    restarted engine may come back elsewhere, and raises EngineUnavailable while there is none. ``hung`` is called when
+    the engine is given up because of its silence.
     """
 
-    def __init__(self, engine_id: EngineId, url: Callable[[], str], *, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        engine_id: EngineId,
+        url: Callable[[], str],
+        *,
+        silence_s: float = SILENCE_S,
+        hung: Callable[[], None] = lambda: None,
+    ) -> None:
         self.id = engine_id
+        self._hung = hung
         self._url = url
         self._silence_s = silence_s
         self._numbers = itertools.count()
@@ -220,7 +229,7 @@ class FramesEngine:
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as fault:
             raise EngineUnavailable(error_of_transport(fault, self.id, begun=False).message, retry_after=1.0) from fault
-        return _Link(socket, self._silence_s, _Ears(self._deliver, self._lost, self._flights.__len__))
+        return _Link(socket, self._silence_s, _Ears(self._deliver, self._lost, self._flights.__len__, self._hung))
 
     def _deliver(self, pieces: Sequence[Piece]) -> None:
         """One frame, handed to the sinks in its order."""
@@ -252,6 +261,7 @@ class _Ears:
     frame: Callable[[Sequence[Piece]], None]
     end: Callable[[str], None]
     in_flight: Callable[[], int]
+    hung: Callable[[], None]
 
 
 class _Link:
@@ -297,6 +307,7 @@ class _Link:
                 message = await self._socket.receive(self._silence_s)
             except TimeoutError:
                 if waiting := self._ears.in_flight():
+                    self._ears.hung()
                     return f"it said nothing for {self._silence_s:g} s with {waiting} requests in flight"
                 continue
             if message.type is not aiohttp.WSMsgType.BINARY:
