@@ -27,6 +27,11 @@ async def fetch_capacity(session: aiohttp.ClientSession, url: str) -> EngineStat
     status, body = await fetch(session, url + "/capacity")
     if status != 200:
         raise EngineUnavailable(f"{url}/capacity answered {status}: {short(body.decode('utf-8', 'replace'))}")
+    return decode_capacity(url, body)
+
+
+def decode_capacity(url: str, body: bytes) -> EngineState:
+    """Raises EngineUnavailable for what no engine of ours says."""
     try:
         return _capacity.decode(body)
     except msgspec.DecodeError as fault:

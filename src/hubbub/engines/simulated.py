@@ -55,6 +55,7 @@ class SimulatedEngine:
         self.faults = Faults(self.config.faults, self.config.voice.seed)
         self.output_tokens = 0
         self.requests = 0
+        self.steps = 0
         self._batch = Batch(self.config.pace, self.config.voice.seed)
         self._open: dict[RequestId, _Open] = {}
         self._on_fault = on_fault
@@ -166,6 +167,7 @@ class SimulatedEngine:
             deadline = max(deadline + step, loop.time())
             await asyncio.sleep(deadline - loop.time())
             if not self._hung:
+                self.steps += 1
                 self._say(self._batch.end(loop.time()))
 
     def _say(self, said: Sequence[tuple[Flight, Chunk]]) -> None:

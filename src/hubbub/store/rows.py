@@ -42,9 +42,14 @@ def dumps(value: Json) -> str:
     return text
 
 
+def key(text: str) -> str:
+    """What to look for: no row is found by an id that UTF-8 cannot hold, and asking for one is no error."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def fold(text: str) -> str:
     """The text as it is searched: without case in any script."""
-    return text.casefold().encode("utf-8", "backslashreplace").decode()
+    return key(text.casefold())
 
 
 def digest(item: Item) -> bytes:
@@ -128,5 +133,5 @@ def answer_from(doc: str) -> Answer:
     fields["finish"] = None if fields["finish"] is None else FinishReason(fields["finish"])
     fields["output_items"] = tuple(item_from_body(item_id, body) for item_id, body in fields["output_items"])
     fields["usage"] = Usage(*fields["usage"])
-    fields["cuts"] = tuple(fields["cuts"])
+    fields["cuts"] = tuple((index, length) for index, length in fields["cuts"])
     return Answer(**fields)
