@@ -10,12 +10,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.events import response_events
-from support.serving import ENDLESS, FAST, MODEL, Served, served
 
 from hubbub.core.types import AnswerId
 from hubbub.gateway.call import LOCAL
 from hubbub.gateway.config import GatewayConfig
+from support.events import response_events
+from support.serving import ENDLESS, FAST, MODEL, Served, served
 
 ASK: dict[str, Any] = {"model": MODEL, "input": "Hello", "stream": True}
 SAY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "stream": True}

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from support.serving import MODEL, Served, served
 
 from hubbub.engines.sim_prompt import Voice
 from hubbub.gateway.config import GatewayConfig
+from support.serving import MODEL, Served, served
 
 ASK: dict[str, Any] = {"model": MODEL, "input": "Hello"}
 SAY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}

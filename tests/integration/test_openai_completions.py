@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
+
 from support.serving import MODEL, Served, served
 
 HELLO: list[Any] = [{"role": "user", "content": "Tell me of whales."}]

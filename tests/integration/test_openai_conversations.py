@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 from openai.types.conversations import Conversation, ConversationItemList
+
 from support.serving import MODEL, served
 
 

