@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
 
 from hubbub.core.errors import Conflict, NotFound, StorageError
 from hubbub.core.tree import is_sound, link, without
@@ -43,6 +42,7 @@ from hubbub.ports import (
 )
 from hubbub.store.config import MEMORY, StoreConfig
 from hubbub.store.open import open_store
+from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
 
 
 @pytest.fixture(params=["memory", "sqlite"])

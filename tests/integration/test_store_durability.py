@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.store_kit import ANN, an_answer, entry, keep
 
 from hubbub.core.errors import StorageFull
 from hubbub.core.types import AnswerId, ChatId
 from hubbub.ports import AnswerSaved, ChatDeleted
 from hubbub.store.config import StoreConfig
 from hubbub.store.sqlite import SqliteStore
+from support.store_kit import ANN, an_answer, entry, keep
 
 WRITER = Path(__file__).parent.parent / "support" / "store_writer.py"
 

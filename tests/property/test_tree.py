@@ -13,7 +13,6 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.store_kit import a_chat, an_answer
 
 from hubbub.core.errors import HubbubError
 from hubbub.core.tree import canonical, is_sound, item_body, item_from_body, link, without
@@ -34,6 +33,7 @@ from hubbub.ports import (
 from hubbub.store.config import StoreConfig
 from hubbub.store.memory import MemoryStore
 from hubbub.store.sqlite import SqliteStore
+from support.store_kit import a_chat, an_answer
 
 ANN = UserId("ann")
 USERS = [ANN, UserId("bob")]

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.store_kit import ANN, NOW, a_chat, an_answer, ended, entry, keep
 
 from hubbub.core.errors import ConfigError, StorageError, StorageFull
 from hubbub.core.types import AnswerId, ChatId, Delta
@@ -20,6 +19,7 @@ from hubbub.store.config import StoreConfig
 from hubbub.store.migrations import MIGRATIONS, Migration, level, migrate
 from hubbub.store.sqlite import SqliteStore
 from hubbub.store.writer import CUT_ROWS
+from support.store_kit import ANN, NOW, a_chat, an_answer, ended, entry, keep
 
 
 @asynccontextmanager
