@@ -34,7 +34,9 @@ START_SECONDS = 900.0
 """A large model on a slow disk takes minutes; a server that dies is seen at once."""
 FRAMES_PER_SECOND = 4
 LINE_SECONDS = 5.0
-PICTURE_AT = 0.4
+SAMPLING = {"temperature": 0.2, "top_p": 0.9}
+"""What the makers of the bundled model advise (the card of SmolLM2-135M-Instruct); small models ramble at more."""
+PICTURE_AT = 0.25
 """Share of the turns ended when the picture is taken."""
 
 
@@ -154,6 +156,7 @@ async def _drive(options: Options, server: ServerProcess, vitals: Vitals, consol
         turns=options.turns,
         max_tokens=options.max_tokens,
         seed=options.seed,
+        extra=SAMPLING,
     )
     load = Load(plan)
     view = DemoView(load.board, vitals, f"Hubbub {__version__}: {plan.chats} chats on {vitals.model}")
