@@ -36,8 +36,8 @@ FRAMES_PER_SECOND = 4
 LINE_SECONDS = 5.0
 SAMPLING = {"temperature": 0.2, "top_p": 0.9}
 """What the makers of the bundled model advise (the card of SmolLM2-135M-Instruct); small models ramble at more."""
-PICTURE_AT = 0.25
-"""Share of the turns ended when the picture is taken."""
+PICTURE_AT = 0.35
+"""Share of all tokens, were every answer as long as it may be, that are out when the picture is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ async def _frames(
         await asyncio.wait((running,), timeout=1 / FRAMES_PER_SECOND)
         view.tick()
         draw()
-        if picture is not None and view.settled >= PICTURE_AT * view.board.total:
+        if picture is not None and view.board.tokens() >= PICTURE_AT * view.board.most_tokens:
             picture.write_text(view.picture())
             picture = None
 
