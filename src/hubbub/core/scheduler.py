@@ -319,6 +319,11 @@ class Scheduler:
         lane = self._placement.lanes[priority].get(model)
         return lane.rate.per_second(self._now) if lane else 0.0
 
+    def known_accounts(self) -> int:
+        """Users and chats whose service is remembered: what memory grows with."""
+        users = [user for fairness in self._fairness.values() for user in fairness.users.values()]
+        return len(users) + sum(len(user.chats) for user in users)
+
     def validate(self) -> None:
         """Count everything again. Raises InvariantError with what does not add up."""
         self._placement.validate(self._tickets.values())
