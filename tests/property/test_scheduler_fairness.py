@@ -54,10 +54,10 @@ class Hall:
             self.left[request_id] -= 1
             self.served[self.requests[request_id][0].user] += 1
         self.obey(self.scheduler.handle(Progressed(dict.fromkeys(self.left, 1)), self.now))
-        for request_id in [request_id for request_id, left in self.left.items() if left <= 0]:
-            del self.left[request_id]
-            request, output = self.requests[request_id]
-            self.obey(self.scheduler.handle(Finished(request_id, Usage(request.prompt_tokens, output)), self.now))
+        for ended in [request_id for request_id, left in self.left.items() if left <= 0]:
+            del self.left[ended]
+            request, output = self.requests[ended]
+            self.obey(self.scheduler.handle(Finished(ended, Usage(request.prompt_tokens, output)), self.now))
         self.scheduler.validate()
 
 
@@ -111,10 +111,9 @@ def test_ten_light_users_are_served_as_if_alone(slots: int, heavy: int, output: 
             new = hall.ask(request.user, request.chat, prompt, output)
             if request.user != "heavy" and step < 6 * output:
                 asked[new] = len(hall.dispatched)
-    place = {request: i for i, request in enumerate(hall.dispatched)}
-    for request, before in asked.items():
-        passed = hall.dispatched[before : place[request]]
-        others = Counter(hall.requests[r][0].user for r in passed)
+    place = {name: i for i, name in enumerate(hall.dispatched)}
+    for name, before in asked.items():
+        others = Counter[str](hall.requests[other][0].user for other in hall.dispatched[before : place[name]])
         # At the level of the returner stands at most the head of the heavy user's line, of earlier arrival. More
         # can only come while the engine's slots turn over together.
         assert others["heavy"] <= 2

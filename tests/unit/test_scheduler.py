@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hubbub.core.budget import EngineBudget
 from hubbub.core.events import (
     Abort,
     Arrived,
@@ -22,7 +23,7 @@ from hubbub.core.events import (
     Wait,
     Withdrawn,
 )
-from hubbub.core.scheduler import Scheduler, SchedulerConfig, UserLoad
+from hubbub.core.scheduler import InvariantError, Scheduler, SchedulerConfig, UserLoad
 from hubbub.core.types import (
     ChatId,
     EngineId,
@@ -501,10 +502,55 @@ def test_a_second_attempt_is_not_charged_twice() -> None:
 
 
 def test_users_are_listed_by_class() -> None:
-    desk = Desk(prefill_cost=1.0, half_life_s=1e12)
+    desk = Desk(prefill_cost=1.0, half_life_s=float("inf"))
     desk(up(1), ask("a", "ann"), ask("b", "bob"), ask("c", "bob", bulk=True))
-    assert desk.scheduler.users(CHAT) == {
-        "ann": UserLoad(0, 1, pytest.approx(100)),
-        "bob": UserLoad(1, 0, pytest.approx(100)),
-    }
+    assert desk.scheduler.users(CHAT) == {"ann": UserLoad(0, 1, 100), "bob": UserLoad(1, 0, 100)}
     assert desk.scheduler.users(BULK) == {"bob": UserLoad(1, 0, 0)}
+
+
+@pytest.mark.parametrize(("debt", "then"), [(5000.0, "b2"), (10.0, "a2")])
+def test_past_service_sets_back_only_so_far(debt: float, then: str) -> None:
+    """Ann had much while bob ran, too. She comes back: bob, with 50 more tokens since, goes before her or not."""
+    desk = Desk(half_life_s=float("inf"), max_debt=debt, prefill_cost=1.0)
+    desk(up(3), ask("hold", "eva"), ask("a1", "ann"), ask("b1", "bob"), Progressed({r("a1"): 900}), done("a1", 900))
+    desk(ask("hold2", "eva"), ask("b2", "bob"), ask("a2", "ann"), Progressed({r("b1"): 400}))
+    assert desk(done("b1", 400)) == [finished("b1"), run(then)]
+
+
+def test_one_that_was_charged_and_left_the_line_does_not_disturb_it() -> None:
+    desk = Desk()
+    desk(up(1), ask("a1", "ann"), ask("a2", "ann"), *(ask(f"u{i}", f"u{i}") for i in range(9)))
+    desk(Progressed({r("a1"): 50}))
+    desk(Withdrawn(r("a2")))
+    assert [desk.scheduler.position(r(f"u{i}")) for i in range(9)] == list(range(1, 10))
+
+
+# Config and books --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("max_queued", -1, "0 or more"),
+        ("max_attempts", 0, "1 or more"),
+        ("kv_headroom", 0.0, "above 0, at most 1"),
+        ("chat_reserve", 1.0, "0 or more, below 1"),
+        ("decode_cost", 0.0, "above 0"),
+        ("prefill_cost", float("nan"), "0 or more"),
+        ("half_life_s", 0.0, "above 0"),
+        ("max_predicted_wait_s", 0.0, "above 0, or left out"),
+        ("user_weights", {"ann": 0.0}, "for 'ann'; it must be above 0"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} .*{wanted}"):
+        SchedulerConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_books_that_do_not_balance_tell_the_story() -> None:
+    budget = EngineBudget(E, up(2).state, 1.0, 0.0)
+    budget.lease(r("a"), 100)
+    budget.validate()
+    budget.kv_used += 1
+    with pytest.raises(InvariantError, match="engine e: leases add up to 100 KV tokens, the counter says 101"):
+        budget.validate()

@@ -150,12 +150,12 @@ class Placement:
         if ticket.passed < self._config.max_bypass or ticket.holds is not None:
             return
         priority = ticket.lane.priority
+        # Never empty: the engine that was just given to another is held for nobody of this class.
         free = [engine for engine in ticket.lane.engines if priority not in engine.held]
-        if free:
-            ticket.holds = max(free, key=EngineBudget.free_share)
-            ticket.holds.held[priority] = ticket.request.id
-            self._holding.append(ticket)
-            self._holding.sort(key=lambda ticket: (not ticket.is_chat, ticket.number))
+        ticket.holds = max(free, key=EngineBudget.free_share)
+        ticket.holds.held[priority] = ticket.request.id
+        self._holding.append(ticket)
+        self._holding.sort(key=lambda ticket: (not ticket.is_chat, ticket.number))
 
     def _release_hold(self, ticket: Ticket, engine: EngineBudget) -> None:
         del engine.held[ticket.lane.priority]

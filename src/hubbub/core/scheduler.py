@@ -151,7 +151,7 @@ class Scheduler:
             return
         self._correct(ticket, event.usage, now)
         ticket.lane.learn(output_of(ticket, event.usage))
-        self._stop(ticket, now, counts=True)
+        self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
         out.append(Close(event.request, Outcome.FINISHED))
         self._fill(now, out)
@@ -161,9 +161,9 @@ class Scheduler:
         if ticket is None or ticket.engine is None:
             return
         if event.retryable:
-            self._lost([ticket], event.code, event.message, now, out)
+            self._lost(ticket.engine, [ticket], (event.code, event.message), now, out)
             return
-        self._stop(ticket, now, counts=True)
+        self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
         out.append(Close(event.request, Outcome.FAILED, event.code, event.message))
         self._fill(now, out)
@@ -176,7 +176,7 @@ class Scheduler:
             self._placement.dequeue(ticket)
         else:
             out.append(Abort(event.request, ticket.engine.id))
-            self._stop(ticket, now, counts=True)
+            self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
         out.append(Close(event.request, Outcome.CANCELLED))
         self._fill(now, out)
@@ -189,7 +189,7 @@ class Scheduler:
         engine = self._placement.down(event.engine, now)
         if engine is not None:
             tickets = [self._tickets[request] for request in engine.leases]
-            self._lost(tickets, EngineLost.code, f"engine {engine.id} was lost", now, out)
+            self._lost(engine, tickets, (EngineLost.code, f"engine {engine.id} was lost"), now, out)
 
     def _ticked(self, event: Ticked, now: float, out: list[Command]) -> None:
         patience = self.config.max_queue_seconds
@@ -224,11 +224,10 @@ class Scheduler:
         self._running[lane.priority] += 1
         out.append(Dispatch(request.id, engine.id))
 
-    def _stop(self, ticket: Ticket, now: float, counts: bool) -> None:
+    def _stop(self, ticket: Ticket, engine: EngineBudget, now: float, counts: bool) -> None:
         """Give its room back. ``counts``: as an end in the rate of ends."""
-        if ticket.engine is not None:
-            ticket.engine.release(ticket.request.id)
-        ticket.failed_on, ticket.engine = ticket.engine, None
+        engine.release(ticket.request.id)
+        ticket.failed_on, ticket.engine = engine, None
         ticket.lane.ended(now, counts)
         self._running[ticket.lane.priority] -= 1
 
@@ -236,11 +235,15 @@ class Scheduler:
         del self._tickets[ticket.request.id]
         self._fairness[ticket.lane.priority].leave(ticket.account, now)
 
-    def _lost(self, tickets: list[Ticket], code: str, message: str, now: float, out: list[Command]) -> None:
-        """Attempts that came to nothing: back to the queue, or, tried often enough, to their end."""
+    def _lost(
+        self, engine: EngineBudget, tickets: list[Ticket], why: tuple[str, str], now: float, out: list[Command]
+    ) -> None:
+        """Attempts that came to nothing: back to the queue, or, tried often enough, to their end. ``why``: code and
+        message."""
+        code, message = why
         again = []
         for ticket in sorted(tickets, key=lambda ticket: ticket.number):
-            self._stop(ticket, now, counts=False)
+            self._stop(ticket, engine, now, counts=False)
             if ticket.attempts >= self.config.max_attempts:
                 self._drop(ticket, now)
                 story = f"{message} (attempt {ticket.attempts} of {self.config.max_attempts})"
