@@ -69,6 +69,11 @@ class Placement:
 
     # The line ------------------------------------------------------------------------------------------------------
 
+    def at_once(self, ticket: Ticket) -> EngineBudget | None:
+        """Where a newcomer starts without standing in line: only where there is no line to be before."""
+        backlog = self._backlog
+        return None if backlog[CHAT] or backlog[ticket.lane.priority] else self.place(ticket)
+
     def enqueue(self, ticket: Ticket) -> None:
         lane = ticket.lane
         lane.room.push(ticket)

@@ -119,6 +119,10 @@ class Scheduler:
         most = request.sampling.max_tokens
         ticket = Ticket(request, self._arrivals, account, lane, now, inf if most is None else most)
         self._tickets[request.id] = ticket
+        engine = self._placement.at_once(ticket)
+        if engine is not None:
+            self._start(ticket, engine, now, out)
+            return
         self._placement.enqueue(ticket)
         self._fill(now, out)
         if ticket.engine is not None:
@@ -207,10 +211,10 @@ class Scheduler:
     def _fill(self, now: float, out: list[Command]) -> None:
         """Start all that have room."""
         while (choice := self._placement.next()) is not None:
+            self._placement.dequeue(choice[0])
             self._start(*choice, now, out)
 
     def _start(self, ticket: Ticket, engine: EngineBudget, now: float, out: list[Command]) -> None:
-        self._placement.dequeue(ticket)
         request, lane = ticket.request, ticket.lane
         if not ticket.attempts:
             fairness = self._fairness[lane.priority]
