@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from hubbub.core.scheduler import Scheduler, SchedulerConfig
 
 from hubbub.core.errors import ChatBusy, ContextTooLong, ModelNotFound, NotFound, Overloaded, StorageFull
+from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import (
     AnswerId,
     AnswerKind,

@@ -1,4 +1,4 @@
-"""A whole server on a loopback port: the real hub and gateway, the store's and the engine's twins, the official client."""
+"""A whole server on a loopback port: real hub and gateway, twins of store and engine, the official client."""
 
 from __future__ import annotations
 

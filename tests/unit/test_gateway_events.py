@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.events import response_events
 
 from hubbub.core.types import Answer, AnswerId, AnswerKind, AnswerStatus, Delta, FinishReason, ToolDelta, Usage, UserId
 from hubbub.gateway.response_events import ResponseEvents
 from hubbub.runtime.run import replayed, with_output
+from support.events import response_events
 
 ASKED = Answer(
     AnswerId("resp_0123456789abcdef0123456789abcdef"),

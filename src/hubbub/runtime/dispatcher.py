@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -65,12 +65,11 @@ class Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DispatcherConfig:
-    """``watch_seconds``: how often engines are asked how they are. ``restart_seconds``: pause before a failed start is
-    tried again. ``state_timeout``: seconds an engine has to answer."""
+    """How engines are watched."""
 
-    watch_seconds: float = 1.0
-    restart_seconds: float = 2.0
-    state_timeout: float = 5.0
+    watch_seconds: float = field(default=1.0, metadata={"help": "seconds between questions to an engine how it is"})
+    restart_seconds: float = field(default=2.0, metadata={"help": "seconds before a failed start is tried again"})
+    state_timeout: float = field(default=5.0, metadata={"help": "seconds an engine has to say how it is"})
 
 
 @dataclass(slots=True)
@@ -243,7 +242,8 @@ class Dispatcher:
                 continue
             await asyncio.sleep(self._config.watch_seconds)
             try:
-                state = await asyncio.wait_for(engine.state(), self._config.state_timeout)
+                async with asyncio.timeout(self._config.state_timeout):  # wait_for can swallow a cancel in 3.11
+                    state = await engine.state()
             except EngineUnavailable as error:
                 self._lost(engine.id, error.message)
             except TimeoutError:
