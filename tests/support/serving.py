@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
 
 MODEL = "simulated"
+PATIENCE_S = 60.0
+"""A test that waits for what never comes fails after this."""
 FAST = Pace(base=0.0005, per_sequence=0.0, per_context_token=0.0, per_prefill_token=0.0, jitter=0.0)
 BRIEF = Voice(output_median=12, output_sigma=0.3)
 ENDLESS = Voice(output_median=20_000, output_sigma=0.0)
@@ -95,6 +98,7 @@ async def served(
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
+            asyncio.timeout(PATIENCE_S),
             AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
