@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -75,8 +76,12 @@ async def served(
     faults: tuple[FaultRule, ...] = (),
     scheduler: SchedulerConfig | None = None,
     gateway: GatewayConfig | None = None,
+    send_buffer: int | None = None,
 ) -> AsyncIterator[Served]:
-    """At the end nothing may be left: no stream, no sequence, no fault in the store."""
+    """At the end nothing may be left: no stream, no sequence, no fault in the store.
+
+    ``send_buffer``: bytes the kernel takes of a connection before the server has to wait for the reader.
+    """
     store, clock, telemetry = MemoryStore(), SystemClock(), Telemetry()
     engine = SimulatedEngine(EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults))
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
@@ -93,8 +98,11 @@ async def served(
     await hub.start()
     serving = runner(app, shutdown_seconds=1.0)
     await serving.setup()
-    site = web.TCPSite(serving, "127.0.0.1", 0)
-    await site.start()
+    listening = socket.socket()
+    if send_buffer is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    listening.bind(("127.0.0.1", 0))
+    await web.SockSite(serving, listening).start()
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
