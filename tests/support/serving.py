@@ -77,13 +77,17 @@ async def served(
     scheduler: SchedulerConfig | None = None,
     gateway: GatewayConfig | None = None,
     send_buffer: int | None = None,
+    restart_s: float = 1.0,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
     ``send_buffer``: bytes the kernel takes of a connection before the server has to wait for the reader.
+    ``restart_s``: how long a crashed engine is away.
     """
     store, clock, telemetry = MemoryStore(), SystemClock(), Telemetry()
-    engine = SimulatedEngine(EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults))
+    engine = SimulatedEngine(
+        EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults, restart_s=restart_s)
+    )
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
     dispatcher = Dispatcher([engine], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
     hub = Hub(store, dispatcher, clock, telemetry)
