@@ -74,7 +74,7 @@ class Server:
         )
         status = "failed" if fault == "fail" else "completed"
         error = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
-        response = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": error}
+        response: dict[str, Any] = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": error}
         await stream.write(_event(f"response.{status}", {"response": response}))
         return stream
 
