@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -73,7 +74,7 @@ class Server:
             [("user", body["input"])] if fault == "forget" else [("user", body["input"]), ("assistant", answer)]
         )
         status = "failed" if fault == "fail" else "completed"
-        error = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
+        error: Any = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
         response: dict[str, Any] = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": error}
         await stream.write(_event(f"response.{status}", {"response": response}))
         return stream
