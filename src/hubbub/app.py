@@ -167,10 +167,10 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         stack.push_async_callback(app.dispatcher.close)
         await app.dispatcher.start()
         await app.hub.start()
-        stack.push_async_callback(app.hub.close)
         serving = runner(app.web())
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
+        stack.push_async_callback(app.hub.close)  # first of all: open streams then end by themselves
         await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
         yield app, f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -59,8 +59,8 @@ class Server:
         self.tries[chat] = self.tries.get(chat, 0) + 1
         fault = self.fault(chat, self.tries[chat])
         if fault == "refuse":
-            error = {"error": {"code": "queue_full", "message": "later"}}
-            return web.json_response(error, status=429, headers={"Retry-After": "0.05"})
+            refusal = {"error": {"code": "queue_full", "message": "later"}}
+            return web.json_response(refusal, status=429, headers={"Retry-After": "0.05"})
         if fault == "reject":
             return web.json_response({"error": {"code": "bad", "message": "no"}}, status=400)
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
