@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -144,7 +145,7 @@ def engine_of(settings: Settings, data: Path) -> Engine:
     kind = settings.engine.kind
     logs = data / "logs"
     if kind == "simulated":
-        return SimulatedProcessEngine(EngineId("simulated"), logs)
+        return SimulatedProcessEngine(EngineId("simulated"), logs, shlex.split(settings.engine.flags))
     if kind == "openvino":
         model = resolve_model(settings.engine.model)
         log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
@@ -166,10 +167,10 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         stack.push_async_callback(app.dispatcher.close)
         await app.dispatcher.start()
         await app.hub.start()
-        stack.push_async_callback(app.hub.close)
         serving = runner(app.web())
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
+        stack.push_async_callback(app.hub.close)  # first of all: open streams then end by themselves
         await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
         yield app, f"http://{f'[{host}]' if ':' in host else host}:{port}"

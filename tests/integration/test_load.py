@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -58,8 +59,8 @@ class Server:
         self.tries[chat] = self.tries.get(chat, 0) + 1
         fault = self.fault(chat, self.tries[chat])
         if fault == "refuse":
-            error = {"error": {"code": "queue_full", "message": "later"}}
-            return web.json_response(error, status=429, headers={"Retry-After": "0.05"})
+            refusal = {"error": {"code": "queue_full", "message": "later"}}
+            return web.json_response(refusal, status=429, headers={"Retry-After": "0.05"})
         if fault == "reject":
             return web.json_response({"error": {"code": "bad", "message": "no"}}, status=400)
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -73,8 +74,8 @@ class Server:
             [("user", body["input"])] if fault == "forget" else [("user", body["input"]), ("assistant", answer)]
         )
         status = "failed" if fault == "fail" else "completed"
-        fault_told = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
-        response = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": fault_told}
+        error: Any = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
+        response: dict[str, Any] = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": error}
         await stream.write(_event(f"response.{status}", {"response": response}))
         return stream
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import logging.handlers
+import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -46,8 +47,43 @@ class ChildLog:
         self._file.close()
 
 
-async def read_lines(stream: asyncio.StreamReader, hear: Callable[[str], None]) -> None:
-    """Every line of ``stream`` to ``hear``, until its end. CR ends a line, too: progress bars."""
+class LogPipe:
+    """A pipe whose ``write_fd`` a child gets as its stdout or stderr; every line goes to ``hear``.
+
+    Not asyncio's own pipes: with those, waiting for a process also waits until its children have let go of them.
+    """
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
+        self._read_fd, self.write_fd = os.pipe()
+        self._transport: asyncio.ReadTransport | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def listen(self) -> None:
+        """Call when the child has its end."""
+        os.close(self.write_fd)
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        pipe = os.fdopen(self._read_fd, "rb", 0)
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+        self._task = asyncio.create_task(_read_lines(reader, self._hear))
+
+    def discard(self) -> None:
+        """Call instead of ``listen`` when there is no child."""
+        os.close(self.write_fd)
+        os.close(self._read_fd)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Hear the rest, and close: a process that left its group may hold the other end for ever."""
+        if self._task is not None and self._transport is not None:
+            await asyncio.wait([self._task], timeout=timeout_s)
+            self._transport.close()
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
+async def _read_lines(stream: asyncio.StreamReader, hear: Callable[[str], None]) -> None:
+    """CR ends a line, too: progress bars."""
     rest = b""
     while data := await stream.read(65_536):
         lines = (rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")

@@ -22,26 +22,26 @@ class ProcessEngine:
     def __init__(self, engine_id: EngineId, command: Command, *, silence_s: float = SILENCE_S) -> None:
         self.id = engine_id
         self.supervisor = Supervisor(command, _healthy)
-        self._frames = FramesEngine(engine_id, self._url, silence_s=silence_s, hung=self.supervisor.kill)
+        self.frames = FramesEngine(engine_id, self._url, silence_s=silence_s, hung=self.supervisor.kill)
 
     async def start(self) -> EngineState:
         await self.supervisor.start()
-        return await self._frames.start()
+        return await self.frames.start()
 
     async def state(self) -> EngineState:
-        return await self._frames.state()
+        return await self.frames.state()
 
     def submit(self, request: Request, sink: Sink) -> None:
-        self._frames.submit(request, sink)
+        self.frames.submit(request, sink)
 
     def cancel(self, request: RequestId) -> None:
-        self._frames.cancel(request)
+        self.frames.cancel(request)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int | None:
-        return await self._frames.count_tokens(messages)
+        return await self.frames.count_tokens(messages)
 
     async def close(self) -> None:
-        await self._frames.close()
+        await self.frames.close()
         await self.supervisor.stop()
 
     def _url(self) -> str:

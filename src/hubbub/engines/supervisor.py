@@ -29,7 +29,7 @@ from typing import Any
 
 from hubbub.core.errors import ConfigError, EngineUnavailable
 from hubbub.engines import leash
-from hubbub.engines.child_log import ChildLog, announcement, read_lines
+from hubbub.engines.child_log import ChildLog, LogPipe, announcement
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Supervisor:
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._pipe = -1
-        self._readers: list[asyncio.Task[None]] = []
+        self._logs: tuple[LogPipe, ...] = ()
         self._keeper: asyncio.Task[None] | None = None
         self._doing = asyncio.Lock()
         self._halt = asyncio.Event()
@@ -166,7 +166,7 @@ class Supervisor:
             if ready.done():
                 launch = ready.result()
             elif gone.done():
-                await self._drain()
+                await self._end(grace_s=0.0)
                 raise EngineUnavailable(self._words(f"ended before it was ready ({_exit_words(gone.result())})"))
             elif halt.done():
                 raise EngineUnavailable(f"{self.name} was stopped before it was ready")
@@ -180,22 +180,6 @@ class Supervisor:
 
     async def _spawn(self, announced: asyncio.Future[Mapping[str, Any]]) -> None:
         command = self.command
-        theirs, self._pipe = os.pipe()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-S", "-E", str(Path(leash.__file__)), str(theirs), *command.argv),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **command.env},
-                cwd=command.cwd,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
-        except OSError as fault:
-            raise EngineUnavailable(f"{self.name} cannot be started: {fault}") from fault
-        finally:
-            os.close(theirs)
 
         def hear(line: str) -> None:
             said = announcement(line) if command.announces and not announced.done() else None
@@ -203,12 +187,28 @@ class Supervisor:
                 announced.set_result(said)
             self.log.line(line)
 
-        if self._running.stdout is None or self._running.stderr is None:
-            raise RuntimeError("a process started with pipes has none")
-        self._readers = [
-            asyncio.create_task(read_lines(self._running.stdout, hear)),
-            asyncio.create_task(read_lines(self._running.stderr, self.log.line)),
-        ]
+        theirs, self._pipe = os.pipe()
+        self._logs = LogPipe(hear), LogPipe(self.log.line)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-S", "-E", str(Path(leash.__file__)), str(theirs), *command.argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=self._logs[0].write_fd,
+                stderr=self._logs[1].write_fd,
+                env={**os.environ, **command.env},
+                cwd=command.cwd,
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
+        except OSError as fault:
+            for pipe in self._logs:
+                pipe.discard()
+            self._logs = ()
+            raise EngineUnavailable(f"{self.name} cannot be started: {fault}") from fault
+        finally:
+            os.close(theirs)
+        for pipe in self._logs:
+            await pipe.listen()
 
     @property
     def _running(self) -> asyncio.subprocess.Process:
@@ -240,10 +240,9 @@ class Supervisor:
             self._pipe = -1
 
     async def _drain(self) -> None:
-        if self._readers:
-            _, late = await asyncio.wait(self._readers, timeout=PIPE_TIMEOUT_S)
-            for reader in late:
-                reader.cancel()
+        logs, self._logs = self._logs, ()
+        for pipe in logs:
+            await pipe.drain(PIPE_TIMEOUT_S)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -264,12 +263,11 @@ class Supervisor:
             ready_at = loop.time()
             if self._process is not None:
                 code = await self._process.wait()
-                await self._drain()
+                await self._end(grace_s=0.0)
                 trouble = self._words(f"ended ({_exit_words(code)})")
                 log.warning("%s", trouble, extra={"action": "engine_exit"})
                 if loop.time() - ready_at >= command.stable_s:
                     pause = command.backoff_first_s
-                await self._end(grace_s=0.0)
                 self._set(phase=Phase.RESTARTING, pid=None, launch={}, trouble=trouble)
             await asyncio.sleep(pause)
             pause = min(pause * 2, command.backoff_most_s)
