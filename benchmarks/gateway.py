@@ -37,8 +37,10 @@ KEY = "sk-benchmark"
 """LiteLLM does not start without one; the others do not ask."""
 TTFT_MS = 50.0
 RSS_LOOK_SECONDS = 0.25
-LIMIT_SECONDS = 60.0
-"""One run is given up after this; at 16 % of direct throughput LiteLLM would need longer than the rest together."""
+LIMIT_SECONDS = 45.0
+"""One run is given up after this; the slowest gateway would need longer than the rest together."""
+TOTAL_SECONDS = 540.0
+"""No run is begun after this: what is left is reported as left out. The slowest gateway comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,9 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("200 x 20/s", 200, 20, 160),
-    Scenario("200 x 50/s", 200, 50, 400),
-    Scenario("1,000 x 20/s", 1000, 20, 160),
+    Scenario("200 x 20/s", 200, 20, 120),
+    Scenario("200 x 50/s", 200, 50, 300),
+    Scenario("1,000 x 20/s", 1000, 20, 120),
     Scenario("requests", 200, 50, 1, turns=10),
 )
 
@@ -238,12 +240,18 @@ async def main(options: argparse.Namespace) -> None:
     rows, runs = [], []
     began = time.perf_counter()
     try:
-        for scenario in scenarios:
-            for gateway in gateways:
+        cells = [(scenario, gateway) for scenario in scenarios for gateway in gateways]
+        for scenario, gateway in sorted(cells, key=lambda cell: cell[1] is GATEWAYS[-1]):
+            if time.perf_counter() - began > TOTAL_SECONDS:
+                direct, run = (
+                    Run("direct", scenario.name),
+                    Run(gateway.name, scenario.name, trouble="left out: no time"),
+                )
+            else:
                 direct, run = await through(gateway, scenario, folder)
-                runs += [direct, run]
-                rows.append(row(direct, run, scenario))
-                print(f"{time.perf_counter() - began:4.0f} s  " + "  ".join(rows[-1]), flush=True)
+            runs += [direct, run]
+            rows.append(row(direct, run, scenario))
+            print(f"{time.perf_counter() - began:4.0f} s  " + "  ".join(rows[-1]), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     told = stamp() | {"runs": [asdict(run) for run in runs]}
