@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -144,7 +145,7 @@ def engine_of(settings: Settings, data: Path) -> Engine:
     kind = settings.engine.kind
     logs = data / "logs"
     if kind == "simulated":
-        return SimulatedProcessEngine(EngineId("simulated"), logs)
+        return SimulatedProcessEngine(EngineId("simulated"), logs, shlex.split(settings.engine.flags))
     if kind == "openvino":
         model = resolve_model(settings.engine.model)
         log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})

@@ -45,6 +45,7 @@ class EngineConfig:
     model: str = field(
         default="", metadata={"help": "Hugging Face name, folder, GGUF file or smollm2; empty: chosen at start"}
     )
+    flags: str = field(default="", metadata={"help": "more flags for the simulated engine's command"})
     api_key: str = field(default="", metadata={"help": "key for an engine behind an address", "secret": True})
 
 

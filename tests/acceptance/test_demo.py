@@ -69,23 +69,22 @@ def test_every_turn_is_answered_and_kept(tmp_path: Path, flags: tuple[str, ...])
 
 
 @pytest.fixture
-def ended() -> Iterator[list[int]]:
-    """Processes to end after the test."""
-    pids: list[int] = []
-    yield pids
-    for pid in pids:
-        process = psutil.Process(pid)
-        process.terminate()
-        process.wait(30)
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data folder; whatever still serves it after the test is ended."""
+    folder = tmp_path / "data"
+    yield folder
+    for process in psutil.process_iter(["cmdline"]):
+        if str(folder) in (process.info["cmdline"] or ()):
+            process.terminate()
+            process.wait(30)
 
 
-def test_keep_leaves_the_server_up(tmp_path: Path, ended: list[int]) -> None:
+def test_keep_leaves_the_server_up(tmp_path: Path, data: Path) -> None:
     flags = ("--engine", "simulated", "--chats", "3", "--turns", "1", "--max-tokens", "4")
-    done = demo(tmp_path, *flags, "--keep", "--data", str(tmp_path / "data"))
+    done = demo(tmp_path, *flags, "--keep", "--data", str(data))
     assert done.returncode == 0, done.stdout + done.stderr
     said = next(line for line in done.stdout.splitlines() if "stays up" in line)
     pid, url = int(said.split()[-1]), next(word for word in said.split() if word.startswith("http")).rstrip(",")
-    ended.append(pid)
     with urllib.request.urlopen(f"{url}/health", timeout=10) as response:
         assert json.loads(response.read())["pid"] == pid
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -100,21 +102,22 @@ async def test_a_reader_that_only_looks_does_not_end_the_answer_by_leaving() -> 
 
 async def test_a_reader_who_does_not_read_holds_nobody_up() -> None:
     """Its answer ends all the same, and when it reads at last it gets every event."""
-    long = replace(ENDLESS, output_median=8_000)
-    async with served(voice=long, pace=replace(FAST, base=0.0001)) as house:
-        body = {**ASK, "background": True}
-        port = int(house.url.rsplit(":", 1)[1])
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
-        data = aiohttp.JsonPayload(body)
-        head = f"POST /v1/responses HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {data.size}\r\n\r\n"
-        writer.write(head.encode() + data._value)
+    long = replace(ENDLESS, output_median=1_500)
+    async with served(voice=long, send_buffer=4096) as house:
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", int(house.url.rsplit(":", 1)[1])))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=4096)
+        body = json.dumps({**ASK, "background": True}).encode()
+        head = f"POST /v1/responses HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
         await reader.readuntil(b"\r\n\r\n")
-        other = await asyncio.wait_for(house.client.responses.create(model=MODEL, input="Hi", max_output_tokens=5), 20)
+        other = await house.client.responses.create(model=MODEL, input="Hi", max_output_tokens=5)
         assert other.status == "incomplete"
-        async with asyncio.timeout(60):
-            while house.engine.requests < 2 or (await house.engine.state()).running:
-                await asyncio.sleep(0.01)
-        events = response_events(await asyncio.wait_for(reader.read(), 20))
+        await until_idle(house)
+        assert len(house.streams) == 1
+        events = response_events(await reader.read())
         assert events[-1]["type"] == "response.completed"
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
         writer.close()

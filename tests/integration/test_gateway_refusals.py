@@ -183,8 +183,8 @@ async def test_what_is_not_offered_is_refused(path: str, change: dict[str, Any],
 
 async def test_images_and_files_are_refused_by_their_place() -> None:
     async with served() as house:
-        image = {"type": "input_image", "image_url": "data:,"}
-        content = [{"type": "input_text", "text": "See"}, image]
+        image: Any = {"type": "input_image", "image_url": "data:,"}
+        content: list[Any] = [{"type": "input_text", "text": "See"}, image]
         status, said = await house.post("/responses", {**ASK, "input": [{"role": "user", "content": content}]})
         assert (status, said["error"]["param"]) == (400, "input[0].content[1].type")
         content = [{"type": "image_url", "image_url": {"url": "data:,"}}]
@@ -196,9 +196,20 @@ async def test_images_and_files_are_refused_by_their_place() -> None:
 
 async def test_harmless_fields_are_taken() -> None:
     async with served() as house:
-        shared = {"user": "u", "safety_identifier": "s", "prompt_cache_key": "p", "service_tier": "auto"}
+        shared: dict[str, Any] = {
+            "user": "u",
+            "safety_identifier": "s",
+            "prompt_cache_key": "p",
+            "service_tier": "auto",
+        }
         shared |= {"metadata": None, "parallel_tool_calls": True, "temperature": None}
-        more = {"n": 1, "logprobs": False, "modalities": ["text"], "reasoning_effort": "none", "prediction": None}
+        more: dict[str, Any] = {
+            "n": 1,
+            "logprobs": False,
+            "modalities": ["text"],
+            "reasoning_effort": "none",
+            "prediction": None,
+        }
         status, _ = await house.post("/chat/completions", {**SAY, **shared, **more})
         assert status == 200
         more = {"truncation": "disabled", "reasoning": {"effort": None}, "include": ["reasoning.encrypted_content"]}

@@ -110,7 +110,8 @@ async def _demo(options: Options, data: Path, console: Console) -> int:
             raise ServerDied(f"the server ended with exit code {server.process.returncode}:\n{server.tail()}")
         leave = options.keep and result.sound
         if leave:
-            console.print(f"The server stays up on {url}, process {server.pid}. Stop it with: kill {server.pid}")
+            said = f"The server stays up on {url}, process {server.pid}. Stop it with: kill {server.pid}"
+            console.print(said, highlight=False, soft_wrap=True)
         return 0 if result.sound else 1
     finally:
         if not leave:
