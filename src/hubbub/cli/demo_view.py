@@ -24,6 +24,7 @@ SPARKS = "▁▂▃▄▅▆▇█"
 RATE_SECONDS = 1.0
 RATES_KEPT = 28
 PICTURE_WIDTH = 112
+FONT = "Menlo, Consolas, DejaVu Sans Mono"
 _FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
@@ -96,7 +97,8 @@ class DemoView:
             width=PICTURE_WIDTH, record=True, force_terminal=True, color_system="truecolor", file=io.StringIO()
         )
         console.print(self)
-        return _FONT_FACES.sub("", console.export_svg(title="hubbub demo"))
+        svg = console.export_svg(title="hubbub demo")
+        return _FONT_FACES.sub("", svg).replace("Fira Code", FONT)
 
     def _progress(self) -> RenderableType:
         board, grid = self.board, Table.grid(expand=True, padding=(0, 2))
