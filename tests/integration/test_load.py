@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -59,8 +58,8 @@ class Server:
         self.tries[chat] = self.tries.get(chat, 0) + 1
         fault = self.fault(chat, self.tries[chat])
         if fault == "refuse":
-            refusal = {"error": {"code": "queue_full", "message": "later"}}
-            return web.json_response(refusal, status=429, headers={"Retry-After": "0.05"})
+            error = {"error": {"code": "queue_full", "message": "later"}}
+            return web.json_response(error, status=429, headers={"Retry-After": "0.05"})
         if fault == "reject":
             return web.json_response({"error": {"code": "bad", "message": "no"}}, status=400)
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -74,8 +73,8 @@ class Server:
             [("user", body["input"])] if fault == "forget" else [("user", body["input"]), ("assistant", answer)]
         )
         status = "failed" if fault == "fail" else "completed"
-        error: Any = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
-        response: dict[str, Any] = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": error}
+        fault_told = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
+        response = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": fault_told}
         await stream.write(_event(f"response.{status}", {"response": response}))
         return stream
 
