@@ -99,7 +99,7 @@ async def test_going_on_with_an_answer(engine: Running) -> None:
         "/v1/chat/completions", {**body, "continue_final_message": True, "add_generation_prompt": False}
     )
     assert rest["usage"]["prompt_tokens"] == begun["usage"]["prompt_tokens"] + 4
-    assert partial + rest["choices"][0]["message"]["content"] == "The capital of France is Paris."
+    assert (partial + rest["choices"][0]["message"]["content"]).startswith("The capital of France is Paris")
     refused = await engine.post("/v1/chat/completions", {"messages": asked, "continue_final_message": True}, 400)
     assert refused["error"]["param"] == "continue_final_message"
 
