@@ -123,14 +123,9 @@ def compare(info: ModelInfo, name: str, options: argparse.Namespace, base: Subje
         row: dict[str, Any] = {"name": name, "wishes": asdict(CANDIDATES[name]), "load_s": load, "chats": {}}
         for chats in options.chats:
             subject.measure(min(chats, 8), options.prompt, 4)
-            pairs = []
-            for _ in range(options.rounds if chats > 1 else options.rounds + 2):
-                pairs.append(
-                    (
-                        base.measure(chats, options.prompt, options.tokens),
-                        subject.measure(chats, options.prompt, options.tokens),
-                    )
-                )
+            load_of = (chats, options.prompt, options.tokens)
+            rounds = options.rounds if chats > 1 else options.rounds + 2
+            pairs = [(base.measure(*load_of), subject.measure(*load_of)) for _ in range(rounds)]
             row["chats"][str(chats)] = summary(pairs)
             print(name, chats, row["chats"][str(chats)], flush=True)
     finally:
@@ -156,17 +151,14 @@ def summary(pairs: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str,
 
 def table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
     head = "| setting | " + " | ".join(f"{n} chats" for n in options.chats) + " | TTFT at most chats | load |"
-    lines = [
-        f"# Settings of the embedded engine ({options.model.name})",
-        "",
-        f"openvino-genai {version('openvino-genai')}, {os.cpu_count()} cores, prompts of {options.prompt} tokens half of "
-        f"which are shared, {options.tokens} tokens a chat, greedy. Tokens a second over those of the base (batched "
-        "tokens 256, split-fuse, 2 threads, KV u8, the engine's own precision, prefix cache on), run in turn: median "
-        f"of {options.rounds} (lowest to highest). Above 1 is faster.",
-        "",
-        head,
-        "|" + " --- |" * (len(options.chats) + 3),
-    ]
+    what = (
+        f"openvino-genai {version('openvino-genai')}, {os.cpu_count()} cores, prompts of {options.prompt} tokens half "
+        f"of which are shared, {options.tokens} tokens a chat, greedy. Tokens a second over those of the base (batched "
+        "tokens 256, split-fuse, all cores, KV u8, the engine's own precision, prefix cache on), run in turn: median "
+        f"of {options.rounds} (lowest to highest). Above 1 is faster."
+    )
+    title = f"# Settings of the embedded engine ({options.model.name})"
+    lines = [title, "", what, "", head, "|" + " --- |" * (len(options.chats) + 3)]
     for row in rows:
         cells = [row["chats"][str(chats)] for chats in options.chats]
         shown = [f"{c['ratio']:.2f} ({c['ratio_low']:.2f} to {c['ratio_high']:.2f})" for c in cells]
