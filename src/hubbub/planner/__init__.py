@@ -1,0 +1,1 @@
+"""How many chats fit, how fast, how long for a gigabyte: models, hardware, step time, simulation, reports."""
