@@ -97,8 +97,7 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         quant = _quant(quant_text, f"{_cell(row, 'engine')} {_cell(row, 'model')}", engine, shape)
     except HubbubError as error:
         raise OutOfScope(error.message) from error
-    machine = _machine(card_machine := Machine(card), row, engine, notes)
-    del card_machine
+    machine = _machine(Machine(card), row, engine, notes)
     work, guessed = _work(row, metric, engine, notes)
     if engine.family == "vllm" and machine.card.kind in ("npu",):
         engine = replace(engine, family="mindie")
@@ -119,7 +118,7 @@ def _model(row: Mapping[str, str | None], notes: str) -> tuple[ModelShape, bool]
     params = _cell(row, "params")
     if len(name) < 2:
         for text in (notes, _cell(row, "source_url"), _cell(row, "source_name")):
-            match = re.search(r"((?:qwen|llama|mistral|gemma|gpt-oss|deepseek)[\w.-]*\d[\w.-]*)", text, re.I)
+            match = re.search(r"((?:qwen|llama|mistral|gemma|gpt-oss|deepseek)[\w.-]*?\d[\w.-]*b[\w-]*)", text, re.I)
             if match is not None:
                 return resolve_model(match.group(1), params), False
         if not params:
@@ -159,8 +158,8 @@ def _machine(machine: Machine, row: Mapping[str, str | None], engine: EngineKind
         gpus = int(named)
     if machine.card.cpu:
         return replace(machine, count=1)
-    tp = int(_find(r"(?<![a-z])tp[ =]?(\d+)", text) or _find(r"-tp (\d+)|", text) or 0) if re.search("tp", text, re.I) else 0
-    pp = int(_find(r"pp[ =]?(\d+)", text) or 1) if re.search(r"(?<![a-z])pp[ =]?\d", text, re.I) else 1
+    tp = int(_find(r"(?<![a-z])tp(?:-size)?[ =]?(\d+)", text) or 0)
+    pp = int(_find(r"(?<![a-z])pp[ =]?(\d)\b", text) or 1) if "llama-bench" not in notes and engine.family == "trtllm" else 1
     if re.search(r"\b(dp|dep)[ =]?\d", text, re.I) and not tp:
         group = 1 if re.search(r"\bdp", text, re.I) else gpus // pp
         return Machine(machine.card, gpus, max(1, group), pp)
@@ -216,6 +215,6 @@ def _work(
         if words:
             return replace(base, mode="saturated", concurrency=math.inf), guessed
         return replace(base, mode="burst", requests=count or 1000.0, concurrency=count or 1000.0), guessed
-    if batch == 1:
-        return replace(base, mode="closed", requests=math.inf), guessed
+    if engine.family == "lmdeploy" and not varied:
+        return base, guessed  # its profiler starts each round of a batch together
     return replace(base, mode="closed"), guessed

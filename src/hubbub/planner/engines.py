@@ -124,8 +124,10 @@ def parse_engine(name: str, version: str = "", date: str = "") -> EngineKind:
     number = _version_number(version) if version.lower() not in ("nan", "none") else None
     year = _year(date)
     label = _vllm_version(number, year) if family == "vllm" else _other_version(family, number, year)
+    if family == "hf" and "no fa" in lower:
+        label += "-eager"
     admission = "continuous"
-    if family in ("hf", "autoawq", "gptq", "exllama", "mlc", "ctranslate", "onnx", "openvino", "qserve", "fastllm"):
+    if family in ("hf", "autoawq", "gptq", "exllama", "mlc", "ctranslate", "onnx", "openvino", "qserve", "fastllm", "deepspeed"):
         admission = "static"
     elif family in ("llamacpp", "mlx"):
         admission = "slots"
