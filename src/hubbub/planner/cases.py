@@ -97,6 +97,8 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         quant = _quant(quant_text, f"{_cell(row, 'engine')} {_cell(row, 'model')}", engine, shape)
     except HubbubError as error:
         raise OutOfScope(error.message) from error
+    if engine.family == "trtllm" and quant.math in ("fp8", "fp4") and re.search(r"nim|bench", _cell(row, "engine"), re.I):
+        quant = replace(quant, kv_bytes=1.0)  # NVIDIA's own checkpoints bring an 8 bit cache
     machine = _machine(Machine(card), row, engine, notes)
     work, guessed = _work(row, metric, engine, notes)
     if engine.family == "vllm" and machine.card.kind in ("npu",):
@@ -104,13 +106,20 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
     load = Load(
         share=_find(r"util(?:ization)?[ =]+([01]?\.\d+)", notes),
         max_sequences=int(_find(r"max[-_]num[-_]seqs[ =]+(\d+)", notes) or 0),
-        token_budget=int(_find(r"max[-_]num[-_](?:batched[-_])?tokens[ =]+(\d+)", notes) or 0),
+        token_budget=_budget(engine, notes),
     )
     speculative = bool(re.search(r"speculative|mtp\b|eagle|medusa", notes, re.I))
     return Case(
         shape, quant, engine, machine, metric, work, load,
         "enforce-eager" in notes, speculative, _cell(row, "file"), sure and not guessed,
     )  # fmt: skip
+
+
+def _budget(engine: EngineKind, notes: str) -> int:
+    stated = _find(r"max[-_]num[-_](?:batched[-_])?tokens[ =]+(\d+)", notes)
+    if stated is None and engine.version in ("v0.4", "v0.6"):
+        stated = _find(r"max[-_]model[-_]len[ =]+(\d+)", notes)  # without chunking, a step takes a whole prompt
+    return int(stated or 0)
 
 
 def _model(row: Mapping[str, str | None], notes: str) -> tuple[ModelShape, bool]:

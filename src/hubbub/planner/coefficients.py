@@ -23,11 +23,11 @@ from hubbub.planner.step_time import COEFFICIENTS, PRIORS, Floats
 # Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
 _PHYSICAL = ("weights", "kv", "compute", "prefill")
 _OVERHEAD = ("layer_us", "seq_us", "step_ms")
-_REQUEST = ("request_ms", "serial_ms", "tail", "ramp")
+_REQUEST = ("request_ms", "serial_ms", "tail")
 _LINK = ("comm", "hop_us")
 KINDS: dict[str, dict[tuple[str, ...], float]] = {
-    "all": {_PHYSICAL: 0.4, _OVERHEAD: 1.0, _REQUEST: 0.7, _LINK: 0.7},
-    "engine": {_PHYSICAL: 0.35, _OVERHEAD: 0.9, _REQUEST: 0.6, _LINK: 0.5},
+    "all": {_PHYSICAL: 0.4, _OVERHEAD: 1.0, _REQUEST: 0.7, _LINK: 0.7, ("ramp",): 0.15},
+    "engine": {("ramp",): 0.1, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _REQUEST: 0.6, _LINK: 0.5},
     "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _REQUEST: 0.5},
     "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
     "card": {_PHYSICAL: 0.2, _OVERHEAD: 0.2, _LINK: 0.4},

@@ -28,7 +28,7 @@ class EngineKind:
 
     def memory_share(self) -> float:
         """Share of a card's memory the engine uses by default."""
-        return {"vllm": 0.9, "sglang": 0.88, "trtllm": 0.95, "lmdeploy": 0.88, "tgi": 0.93}.get(self.family, 0.95)
+        return {"vllm": 0.9, "sglang": 0.835, "trtllm": 0.92, "lmdeploy": 0.88, "tgi": 0.93}.get(self.family, 0.95)
 
     def max_sequences(self, card: Card) -> int:
         """Requests decoded together by default."""

@@ -136,8 +136,8 @@ class Problem:
             total = total + sparse.diags(slope) @ self.design[name]
         return sparse.csr_matrix(total)
 
-    def cost(self, residual: Floats, effects: Floats) -> float:
-        robust = CAUCHY**2 * np.log1p((residual / CAUCHY) ** 2)
+    def cost(self, residual: Floats, effects: Floats, width: float = CAUCHY) -> float:
+        robust = width**2 * np.log1p((residual / width) ** 2)
         prior = np.sum((effects / np.array(self.deviations)) ** 2)
         return float(np.sum(self.weight * robust) / SIGMA**2 + prior)
 
@@ -146,27 +146,30 @@ class Problem:
         prior = 1.0 / np.array(self.deviations) ** 2
         damping = 1.0
         residual = self.residual(self.coefficients(effects))
-        cost = self.cost(residual, effects)
-        for turn in range(rounds):
+        widths = [*([1.0] * 4), *([0.4] * 3)] if start is None else [0.4]
+        widths = (widths + [CAUCHY] * rounds)[:rounds]
+        for turn, width in enumerate(widths):
+            cost = self.cost(residual, effects, width)
             jacobian = self.jacobian(self.coefficients(effects), residual)
-            robust = self.weight / (1 + (residual / CAUCHY) ** 2) / SIGMA**2
+            robust = self.weight / (1 + (residual / width) ** 2) / SIGMA**2
             gradient = jacobian.T @ (robust * residual) + prior * effects
             while damping < 1e6:
                 step = self._step(jacobian, robust, prior * (1 + damping), gradient)
                 trial = effects + np.clip(step, -1.0, 1.0)
                 trial_residual = self.residual(self.coefficients(trial))
-                trial_cost = self.cost(trial_residual, trial)
+                trial_cost = self.cost(trial_residual, trial, width)
                 if trial_cost < cost:
                     break
                 damping *= 5
             else:
-                break
+                damping = 1.0
+                continue
             gain = (cost - trial_cost) / cost
             effects, residual, cost = trial, trial_residual, trial_cost
             damping = max(damping / 4, 1e-3)
             if tell is not None:
                 tell(f"round {turn}: cost {cost:.0f}, median |error| {np.median(np.abs(residual)):.4f}")
-            if gain < 1e-3:
+            if gain < 1e-3 and width == CAUCHY:
                 break
         return effects
 

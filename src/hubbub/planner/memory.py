@@ -53,9 +53,9 @@ class MemoryPlan:
 
 def activation_bytes(shape: ModelShape, sequences: int, budget: int, tp: int, version: str = "v0.11") -> float:
     """Peak of one dry run, on each card."""
-    sampler = SAMPLER_BYTES_PER_LOGIT * sequences * shape.vocab
-    if version in ("v0.4", "v0.6"):
-        sampler = 10.0 * sequences * shape.vocab  # before the V1 sampler the dry run kept one 16 and two 32 bit copies
+    # v0.8 to v0.14: what the running requests of the published 32B rows leave room for; v0.4: three 32 bit copies
+    per_logit = {"v0.4": 12.0, "v0.8": 24.0, "v0.11": 24.0}.get(version, SAMPLER_BYTES_PER_LOGIT)
+    sampler = per_logit * sequences * shape.vocab
     wide = max(shape.ffn, shape.shared_ffn + shape.top_k * shape.expert_ffn)
     chunk = 2.0 * budget * (3 * wide + 3.5 * shape.hidden) / tp
     return max(sampler, chunk)
@@ -77,7 +77,9 @@ def plan_memory(
         non_torch = (0.14 if cards == 1 else 0.57) * GIB
         activation = activation_bytes(shape, sequences, budget, machine.tp, engine.version)
         margin = 0.25 * GIB
-        if engine.family != "vllm":
+        if engine.family == "sglang":
+            activation, margin = 0.0, 0.0  # its static share is weights and KV alone; the rest lies outside it
+        elif engine.family != "vllm":
             activation = min(activation, 1.5 * GIB)
     else:
         non_torch = 0.3 * GIB if not card.cpu else 0.5 * GIB

@@ -93,7 +93,8 @@ def features(case: Case) -> dict[str, float]:
     windowed = min(shape.window_layers, kv_layers) if shape.window else 0
     prompt_params = shape.active_params - shape.embedding_params
     plan = plan_memory(shape, quant, machine, engine, case.load)
-    context = work.tokens_in + work.tokens_out * (0.5 if engine.admission == "continuous" else 1.0)
+    # vLLM admits on the blocks a request has now and preempts; the others keep room for the whole answer
+    context = work.tokens_in + work.tokens_out * (0.5 if engine.family == "vllm" else 1.0)
     cap = min(resident_cap(plan, shape, quant, context), case.load.max_sequences or engine.max_sequences(card))
     if engine.family in ("llamacpp", "mlx") and work.mode != "static":
         cap = max(cap, 1.0)
@@ -240,7 +241,9 @@ def _queue(s: Steps) -> Timings:
     t, c = s.t, s.c
     requests = np.where(np.isfinite(t.requests), t.requests, 1e6)
     offered = np.minimum(np.where(t.mode == 4, np.inf, t.concurrency), requests)
-    batch = np.maximum(np.minimum(offered, t.cap), 1.0)
+    # short answers end before the token budget has let in enough prompts to fill every place
+    flow = np.where(t.requests > 4 * offered, np.inf, t.tokens_out * t.budget / np.maximum(t.tokens_in, 1.0))
+    batch = np.maximum(np.minimum(np.minimum(offered, t.cap), np.maximum(flow, 2.0)), 1.0)
     one = _per_request(s)
     step = s.decode(batch, t.tokens_in + t.tokens_out / 2)
     full = batch * one
@@ -267,8 +270,9 @@ def _queue(s: Steps) -> Timings:
     ttft = np.where(is_burst, burst * c["ramp"] + step, steady * np.sqrt(c["ramp"])) + request
     p99 = np.where(is_burst, np.where(share >= 1, ramp, last) * c["ramp"], steady + 2 * (step + one) + share * ramp / 2)
     uneven = np.where((t.varied > 0) & is_burst, 1.6, 1.0)
-    seen = step + np.where(share > 0.9, 0.5, 1.0) * full / t.tokens_out * np.where(t.varied > 0, uneven, 1.0)
-    return Timings(duration, rate * t.replicas, ttft, p99 + request, seen, tpot, batch)
+    stall = (1 - 0.5 * share) * full / t.tokens_out
+    thin = s.decode(np.where(t.varied > 0, 0.7, 1.0) * batch, t.tokens_in + t.tokens_out / 2)
+    return Timings(duration, rate * t.replicas, ttft, p99 + request, step + stall * uneven, thin + stall, batch)
 
 
 def _open(s: Steps) -> Timings:
