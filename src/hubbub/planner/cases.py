@@ -92,7 +92,7 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
     try:
         shape, sure = _model(row, notes)
         cpu = _gpus(row) == 0
-        hardware = _cell(row, "hardware")
+        hardware = _cell(row, "hardware") or ("CPU" if metric in ("weights_gib", "kv_cache_gb_expected") else "")
         card = resolve_card(hardware, cpu=cpu)
         quant = _quant(quant_text, f"{_cell(row, 'engine')} {_cell(row, 'model')}", engine, shape)
     except HubbubError as error:

@@ -114,6 +114,12 @@ def _other_version(family: str, number: tuple[int, int] | None, year: float | No
     if family == "trtllm":
         new = number >= (0, 15) if number is not None else (year or 2026.0) > 2025.2
         return "new" if new else "old"
+    if family == "hf":
+        # transformers 4.45 stopped keeping the prompt's logits, 4.50 a layer's activations
+        known = number if number is not None and number[0] == 4 else None
+        mid = known >= (4, 45) if known else (year or 2026.0) >= 2024.7
+        new = known >= (4, 50) if known else (year or 2026.0) >= 2025.2
+        return "new" if new else "mid" if mid else "old"
     return "old" if year is not None and year < 2025.0 else "new"
 
 

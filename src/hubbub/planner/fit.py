@@ -28,6 +28,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
 from hubbub.planner.coefficients import KINDS, Coefficients, from_json, groups, metric_class
+from hubbub.planner.footprint import memory_figure
 from hubbub.planner.step_time import COEFFICIENTS, PRIORS, Floats, Steps, Table, figure, roofline, table_of
 
 SIGMA = 0.06
@@ -254,6 +255,22 @@ def bands_of(data: Data, parts: list[tuple[Floats, list[str]]]) -> dict[str, tup
     return bands
 
 
+def memory_bands(rows: Iterable[Mapping[str, str]], report: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Bands of the memory figures, whose formulas have few constants: residuals of all rows, widened by a fifth."""
+    pool: list[float] = []
+    for row in rows:
+        try:
+            case = parse_row(row)
+            value = float(row["value"] or "nan")
+        except (OutOfScope, ValueError):
+            continue
+        if case.metric in MEMORY and value > 0:
+            pool.append(float(np.log(value / max(memory_figure(case), 1e-9))))
+    report["memory, in sample"] = summary(-np.array(pool))
+    low, high = np.quantile(pool, [0.045, 0.955])
+    return {"memory": (round(float(np.exp(1.2 * low)), 4), round(float(np.exp(1.2 * high)), 4))}
+
+
 def summary(errors: Floats) -> dict[str, float]:
     absolute = np.abs(np.exp(errors) - 1)
     return {
@@ -300,7 +317,7 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
         tell(f"{name}: {json.dumps(report[name])}")
     return {
         "effects": whole.effects,
-        "bands": bands_of(data, parts),
+        "bands": bands_of(data, parts) | memory_bands(rows, report),
         "known": {kind: sorted(names) for kind, names in whole.known.items()},
         "report": report,
     }

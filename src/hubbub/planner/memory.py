@@ -53,8 +53,8 @@ class MemoryPlan:
 
 def activation_bytes(shape: ModelShape, sequences: int, budget: int, tp: int, version: str = "v0.11") -> float:
     """Peak of one dry run, on each card."""
-    # v0.8 to v0.14: what the running requests of the published 32B rows leave room for; v0.4: three 32 bit copies
-    per_logit = {"v0.4": 12.0, "v0.8": 24.0, "v0.11": 24.0}.get(version, SAMPLER_BYTES_PER_LOGIT)
+    # v0.11 to v0.14: what the running requests of the published 32B rows leave room for; v0.4: three 32 bit copies
+    per_logit = {"v0.4": 12.0, "v0.11": 24.0}.get(version, SAMPLER_BYTES_PER_LOGIT)
     sampler = per_logit * sequences * shape.vocab
     wide = max(shape.ffn, shape.shared_ffn + shape.top_k * shape.expert_ffn)
     chunk = 2.0 * budget * (3 * wide + 3.5 * shape.hidden) / tp
