@@ -1,1 +1,1 @@
-"""Load generators and the numbers they take."""
+"""Load generator: many chats at once through a public API, what they saw counted with bounded memory."""

@@ -264,8 +264,8 @@ class Answer:
     """One run of the model at the end of a path: an OpenAI response or chat completion.
 
     ``input`` is the last node it was asked with, ``output`` the last node it said (``None`` until it ended, and when
-    it said nothing). ``params`` is what the caller sent and the wire echoes. ``cuts`` are the lengths, in characters,
-    of the published text deltas, so that a finished stream can be replayed event by event.
+    it said nothing). ``params`` is what the caller sent and the wire echoes. ``cuts`` are the published deltas
+    as (tool index or -1 for text, characters), so that a finished stream can be replayed event by event.
     """
 
     id: AnswerId
@@ -288,4 +288,4 @@ class Answer:
     store: bool = True
     background: bool = False
     completed_at: float | None = None
-    cuts: tuple[int, ...] = ()
+    cuts: tuple[tuple[int, int], ...] = ()

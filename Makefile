@@ -1,0 +1,72 @@
+# Everything is installed into .venv by these targets; nothing has to be installed by hand.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock bench bench-gateway bench-real clean
+
+BIN := .venv/bin
+INPUTS := pyproject.toml scripts/setup.sh
+TIERS := $(wildcard tests/unit tests/property tests/contract tests/integration tests/acceptance)
+DEMO_FLAGS ?=
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+.venv/.installed: requirements/lock.txt $(INPUTS)
+	@if [ -f .venv/.dev-installed ]; then $(MAKE) --no-print-directory .venv/.dev-installed; \
+	else scripts/setup.sh requirements/lock.txt; fi
+	@touch $@
+
+.venv/.dev-installed: requirements/dev-lock.txt $(INPUTS)
+	@scripts/setup.sh requirements/dev-lock.txt
+	@touch $@ .venv/.installed
+
+install: .venv/.installed ## make .venv with what Hubbub needs
+
+dev: .venv/.dev-installed ## make .venv with what its tests need, too
+
+demo: .venv/.installed ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
+	@$(BIN)/hubbub demo $(DEMO_FLAGS)
+
+test: lint types layers docs-check pytest ## every check there is
+
+lint: .venv/.dev-installed ## style
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet || { echo "run: make fmt"; exit 1; }
+
+types: .venv/.dev-installed ## types, strictly
+	@$(BIN)/mypy
+
+layers: .venv/.dev-installed ## imports point one way
+	@$(BIN)/lint-imports
+
+docs: .venv/.dev-installed ## write the generated pages of docs/
+	@$(BIN)/python scripts/docs.py
+
+docs-check: .venv/.dev-installed ## are they up to date?
+	@$(BIN)/python scripts/docs.py --check
+
+pytest: .venv/.dev-installed ## tests, tier by tier
+	@$(BIN)/pytest $(TIERS)
+
+fmt: .venv/.dev-installed ## put the style right
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+lock: ## write requirements/ anew from pyproject.toml (needs uv)
+	@for lock in "lock.txt" "dev-lock.txt --extra dev"; do \
+	  uv pip compile -q --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
+	    --no-annotate pyproject.toml -o requirements/$$lock; \
+	done
+
+bench: bench-gateway bench-real ## both benchmarks: on a quiet machine, some 15 minutes
+
+bench-gateway: .venv/.installed ## what the gateway costs, beside others (results in benchmarks/results/)
+	@$(BIN)/python -m benchmarks.gateway
+
+bench-real: .venv/.installed ## 200 chats through Hubbub against the same straight at the engine
+	@$(BIN)/python -m benchmarks.real_engine
+
+clean: ## remove what was made here, data apart
+	rm -rf .venv .make .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find src tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +

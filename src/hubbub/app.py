@@ -1,0 +1,190 @@
+"""The composition root: Settings in, a running App out. The only place that builds engines and stores."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from aiohttp import web
+
+from hubbub import __version__
+from hubbub.core.errors import ConfigError
+from hubbub.core.scheduler import Scheduler
+from hubbub.core.types import EngineId
+from hubbub.engines.models import resolve_model
+from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
+from hubbub.engines.openvino import OpenVINOEngine
+from hubbub.engines.simulated import SimulatedProcessEngine
+from hubbub.gateway.app import create_app
+from hubbub.ports import Engine, Store
+from hubbub.runtime.chats import Chats
+from hubbub.runtime.clock import SystemClock
+from hubbub.runtime.dispatcher import Dispatcher
+from hubbub.runtime.hub import Hub, random_id
+from hubbub.runtime.telemetry import Telemetry, render
+from hubbub.settings import Settings
+from hubbub.store.config import StoreConfig
+from hubbub.store.open import open_store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    settings: Settings
+    store: Store
+    dispatcher: Dispatcher
+    hub: Hub
+    chats: Chats
+    telemetry: Telemetry
+    engines: tuple[Engine, ...]
+
+    def web(self) -> web.Application:
+        """The HTTP side."""
+        return create_app(
+            self.hub, self.chats, self.store, self.settings.gateway, health=self.health, metrics=self.metrics
+        )
+
+    def health(self) -> Mapping[str, Any]:
+        """What /health says: ready engines, what they hold, and who they are to the operating system."""
+        states, trouble = self.dispatcher.states, self.dispatcher.trouble
+        return {
+            "status": "ok" if states else "no engine is ready",
+            "ready": bool(states),
+            "version": __version__,
+            "models": list(self.hub.models()),
+            "pid": psutil.Process().pid,
+            "rss_bytes": psutil.Process().memory_info().rss,
+            "engines": [
+                {
+                    "id": engine.id,
+                    "ready": engine.id in states,
+                    "trouble": trouble.get(engine.id, ""),
+                    **_process(engine),
+                    "state": states.get(engine.id),
+                }
+                for engine in self.engines
+            ],
+        }
+
+    def metrics(self) -> str:
+        """What /metrics says."""
+        seen, view = self.telemetry, self.dispatcher.scheduler.view()
+        return render(
+            {
+                "hubbub_requests_accepted_total": [({}, seen.accepted)],
+                "hubbub_requests_refused_total": [({}, seen.refused)],
+                "hubbub_requests_ended_total": [({"status": s}, n) for s, n in sorted(seen.finished.items())],
+                "hubbub_requests_running": [({"class": c}, n) for c, n in view.running.items()],
+                "hubbub_requests_queued": [({"class": c}, n) for c, n in view.queued.items()],
+                "hubbub_input_tokens_total": [({}, seen.input_tokens)],
+                "hubbub_cached_tokens_total": [({}, seen.cached_tokens)],
+                "hubbub_output_tokens_total": [({}, seen.output_tokens)],
+                "hubbub_stream_deltas_total": [({}, seen.deltas)],
+                "hubbub_journal_flushes_total": [({}, seen.flushes)],
+                "hubbub_engine_losses_total": [({}, seen.engine_losses)],
+                "hubbub_engine_up": [({"engine": e.id}, e.id in self.dispatcher.states) for e in self.engines],
+                "hubbub_engine_sequences": [({"engine": e}, b.sequences) for e, b in view.engines.items()],
+                "hubbub_engine_sequences_max": [({"engine": e}, b.max_sequences) for e, b in view.engines.items()],
+                "hubbub_engine_kv_tokens": [({"engine": e}, b.kv_tokens) for e, b in view.engines.items()],
+                "hubbub_engine_kv_tokens_max": [({"engine": e}, b.max_kv_tokens) for e, b in view.engines.items()],
+            },
+            {
+                "hubbub_ttft_seconds": seen.ttft,
+                "hubbub_itl_seconds": seen.itl,
+                "hubbub_request_seconds": seen.duration,
+            },
+        )
+
+
+def _process(engine: Engine) -> dict[str, Any]:
+    """Process id, memory and restarts of an engine that we run ourselves; nothing for others."""
+    supervisor = getattr(engine, "supervisor", None)
+    if supervisor is None or supervisor.pid is None:
+        return {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(supervisor.pid)
+        family = [process, *process.children(recursive=True)]
+        return {
+            "pid": supervisor.pid,
+            "rss_bytes": sum(member.memory_info().rss for member in family),
+            "restarts": supervisor.restarts,
+        }
+    return {}
+
+
+async def build(settings: Settings) -> App:
+    """Open the store and make every part; nothing is started yet. Raises ConfigError or StorageError."""
+    data = Path(settings.server.data)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"server.data: the folder {data} cannot be made: {error.strerror}") from None
+    engines = (engine_of(settings, data),)
+    clock, telemetry = SystemClock(), Telemetry()
+    store = await open_store(placed(settings.store, data))
+    dispatcher = Dispatcher(engines, Scheduler(settings.scheduler), clock, telemetry, settings.dispatcher)
+    hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
+    chats = Chats(store, clock, random_id, hub.busy)
+    return App(settings, store, dispatcher, hub, chats, telemetry, engines)
+
+
+def placed(config: StoreConfig, data: Path) -> StoreConfig:
+    """The store's config with its file in the data folder, unless it names a place of its own."""
+    return config if config.in_memory else replace(config, path=str(data / config.path))
+
+
+def engine_of(settings: Settings, data: Path) -> Engine:
+    """The engine that the settings name. Raises ConfigError or NotFound (no such model)."""
+    kind = settings.engine.kind
+    logs = data / "logs"
+    if kind == "simulated":
+        return SimulatedProcessEngine(EngineId("simulated"), logs)
+    if kind == "openvino":
+        model = resolve_model(settings.engine.model)
+        log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
+        return OpenVINOEngine(EngineId("openvino"), model, settings.openvino, logs)
+    if kind.startswith(("http://", "https://")):
+        return OpenAIWireEngine(EngineId(kind), WireConfig(kind, api_key=settings.engine.api_key))
+    raise ConfigError(f"engine.kind is {kind!r}: it can be openvino, simulated or an http:// address")
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
+    """A started App and the address it listens on. The port is taken before the engine starts, so that a port in use
+    is known at once. Raises ConfigError, EngineUnavailable, StorageError."""
+    listener = _listen(settings.server.host, settings.server.port)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        app = await build(settings)
+        stack.push_async_callback(app.store.close)
+        stack.push_async_callback(app.dispatcher.close)
+        await app.dispatcher.start()
+        await app.hub.start()
+        stack.push_async_callback(app.hub.close)
+        runner = web.AppRunner(app.web(), access_log=None, handler_cancellation=True)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener).start()
+        host, port = listener.getsockname()[:2]
+        yield app, f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(4096)
+    except OSError as error:
+        raise ConfigError(
+            f"server.port: cannot listen on {host}:{port}: {error.strerror}; take another with --port (0: any free one)"
+        ) from None
+    return listener

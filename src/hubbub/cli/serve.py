@@ -1,0 +1,66 @@
+"""``hubbub serve``: the engine and the gateway, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubbub.settings import Settings, load
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [8000].")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="openvino, simulated, or the http:// address of an OpenAI-compatible one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Hugging Face name, local folder, GGUF file, or smollm2 (bundled).")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of the database and the logs [hubbub-data].")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file [hubbub.toml, if it is there].")] = None,
+) -> None:
+    """Start the engine and the gateway, and serve until Ctrl-C."""
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "server.data": data,
+        "engine.kind": engine,
+        "engine.model": model,
+    }
+    settings = load(flags, file=config).settings
+    logging.basicConfig(level=settings.server.log_level.upper(), format="%(levelname)-7s %(name)s: %(message)s")
+    run(settings)
+
+
+def run(settings: Settings) -> None:
+    """Serve with these settings until SIGINT or SIGTERM."""
+    try:
+        import uvloop  # not on Windows
+    except ImportError:
+        asyncio.run(_serve(settings))
+    else:
+        uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    """A signal cancels whatever is going on, a start as well as service; everything then closes in order."""
+    serving = asyncio.create_task(_until_crash(settings))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _until_crash(settings: Settings) -> None:
+    from hubbub.app import running
+
+    async with running(settings) as (app, address):
+        typer.echo(f"Hubbub is ready on {address}")
+        await app.hub.crashed()

@@ -1,0 +1,267 @@
+"""Any OpenAI-compatible server as an engine: vLLM, SGLang, llama.cpp, LMDeploy, TGI, a hosted one, or one of ours.
+
+State: ``_streams`` holds what was submitted and has not ended; each has one task that reads its response. A stream
+leaves it exactly when its last chunk is delivered or scheduled. One watch task looks for silence, so that a chunk costs
+no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+import msgspec
+
+from hubbub.core.errors import ConfigError, EngineLost, EngineUnavailable, HubbubError
+from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId
+from hubbub.engines.chat_stream import ChatStream
+from hubbub.engines.probe import decode_capacity, fetch, fetch_token_count
+from hubbub.engines.remote_errors import error_of_response, error_of_transport
+from hubbub.engines.wire_body import chat_body
+from hubbub.ports import Sink
+
+CONNECT_TIMEOUT_S = 5.0
+KEEPALIVE_S = 4.0
+"""Below the 5 s after which uvicorn, under most engines, closes an idle connection: none is reused while it closes."""
+DRAIN_TIMEOUT_S = 1.0
+DEFAULT_WINDOW = 8192
+"""Tokens; for an engine that does not say, where nothing is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireConfig:
+    """Where the engine is, and what it can hold where it does not say so itself.
+
+    ``url`` ends before ``/v1``. ``models``: empty takes what the engine lists. Zero for ``context_window`` (tokens)
+    takes what the engine lists for its first model; zero for ``kv_tokens`` means room for ``max_sequences`` full
+    windows. ``silence_s``: a stream without a word for so long is given up.
+    """
+
+    url: str
+    api_key: str = field(default="", repr=False)
+    models: tuple[str, ...] = ()
+    context_window: int = 0
+    max_sequences: int = 64
+    kv_tokens: int = 0
+    silence_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"engine url {self.url!r} must begin with http:// or https://", param="url")
+        if not self.api_key.isascii() or any(c.isspace() for c in self.api_key):
+            raise ConfigError("the engine's api_key has characters that no HTTP header can carry", param="api_key")
+
+    @property
+    def base(self) -> str:
+        return self.url.rstrip("/").removesuffix("/v1")
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    request: RequestId
+    sink: Sink
+    heard_at: float
+    begun: bool = False
+    ended: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class _Model(msgspec.Struct):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+class OpenAIWireEngine:
+    """Engine port over HTTP and SSE."""
+
+    def __init__(self, engine_id: EngineId, config: WireConfig) -> None:
+        self.id = engine_id
+        self.config = config
+        self._streams: dict[RequestId, _Stream] = {}
+        self._http: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
+        self._known: EngineState | None = None
+        self._says_capacity = True
+
+    def __repr__(self) -> str:
+        return f"OpenAIWireEngine({self.id!r}, {self.config.base!r}, in_flight={len(self._streams)})"
+
+    # The Engine port -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> EngineState:
+        self._known = None
+        self._says_capacity = True
+        return await self.state()
+
+    async def state(self) -> EngineState:
+        """Raises EngineUnavailable."""
+        base = self.config.base
+        if self._says_capacity:
+            status, body = await fetch(self._session(), base + "/capacity")
+            if status == 200:
+                return decode_capacity(base, body)
+            if status >= 500:
+                raise EngineUnavailable(self._error(error_of_response(status, None, body)).message)
+            self._says_capacity = False
+        status, body = await fetch(self._session(), base + "/health")
+        if status >= 500:
+            raise EngineUnavailable(f"{base}/health answered {status}", retry_after=1.0)
+        if self._known is None or status == 404:
+            self._known = await self._listed()
+        return replace(self._known, running=len(self._streams))
+
+    def submit(self, request: Request, sink: Sink) -> None:
+        self.cancel(request.id)  # a second attempt ends the first
+        loop = asyncio.get_running_loop()
+        stream = _Stream(request.id, sink, loop.time())
+        self._streams[request.id] = stream
+        stream.task = loop.create_task(self._run(stream, request))
+        self._tasks.add(stream.task)
+        stream.task.add_done_callback(self._tasks.discard)
+        if self._watch is None:
+            self._watch = loop.create_task(self._watch_silence())
+
+    def cancel(self, request: RequestId) -> None:
+        stream = self._streams.get(request)
+        if stream is not None:
+            self._end(stream)
+            _stop(stream)
+            asyncio.get_running_loop().call_soon(stream.sink, request, Chunk(finish=FinishReason.CANCELLED))
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int | None:
+        model = self.config.models[0] if self.config.models else ""
+        if self._known is not None and not model:
+            model = self._known.models[0]
+        return await fetch_token_count(self._session(), self.config.base, model, messages)
+
+    async def close(self) -> None:
+        tasks = set(self._tasks)
+        if self._watch is not None:
+            tasks.add(self._watch)
+            self._watch = None
+        for stream in list(self._streams.values()):
+            self._fail(stream, EngineLost(f"engine {self.id} was closed"))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    # Inside --------------------------------------------------------------------------------------------------------
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            headers = {"Accept-Encoding": "identity"}
+            if self.config.api_key:
+                headers["Authorization"] = f"Bearer {self.config.api_key}"
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+                headers=headers,
+                auto_decompress=False,
+            )
+        return self._http
+
+    async def _listed(self) -> EngineState:
+        """The engine's own list of models, with what is configured."""
+        config = self.config
+        status, body = await fetch(self._session(), config.base + "/v1/models")
+        if status != 200:
+            raise EngineUnavailable(self._error(error_of_response(status, None, body)).message)
+        try:
+            listed = msgspec.json.decode(body, type=_Models).data
+        except msgspec.DecodeError as fault:
+            raise EngineUnavailable(f"{config.base}/v1/models is not an OpenAI list of models ({fault})") from fault
+        names = config.models or tuple(model.id for model in listed)
+        if not names:
+            raise EngineUnavailable(f"engine {self.id} at {config.base} serves no model")
+        window = config.context_window or next(
+            (model.max_model_len for model in listed if model.id == names[0] and model.max_model_len), DEFAULT_WINDOW
+        )
+        return EngineState(
+            models=names,
+            context_window=window,
+            max_sequences=config.max_sequences,
+            kv_tokens=config.kv_tokens or config.max_sequences * window,
+            details={"url": config.base},
+        )
+
+    async def _run(self, stream: _Stream, request: Request) -> None:
+        try:
+            await self._read(stream, request)
+        except HubbubError as error:
+            self._fail(stream, self._error(error))
+        except (aiohttp.ClientError, OSError, TimeoutError) as fault:
+            self._fail(stream, self._error(error_of_transport(fault, self.id, begun=stream.begun)))
+
+    async def _read(self, stream: _Stream, request: Request) -> None:
+        async with self._session().post(
+            self.config.base + "/v1/chat/completions",
+            data=msgspec.json.encode(chat_body(request)),
+            headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
+            allow_redirects=False,
+        ) as response:
+            if response.status != 200:
+                body = await response.content.read(65_536)
+                raise error_of_response(response.status, response.headers.get("Retry-After"), body)
+            stream.begun = True
+            chat = ChatStream()
+            sink, key = stream.sink, stream.request
+            now = asyncio.get_running_loop().time
+            read = response.content.readany
+            while not chat.done:
+                data = await read()
+                stream.heard_at = now()
+                for chunk in chat.feed(data) if data else chat.end():
+                    if chunk.last:
+                        self._end(stream)
+                    sink(key, chunk)
+                    if stream.ended and not chunk.last:
+                        return  # the sink cancelled it: leaving closes the connection
+            # To the end of the body, so that the connection can serve the next request.
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                while await read():
+                    pass
+
+    def _fail(self, stream: _Stream, error: HubbubError) -> None:
+        if not stream.ended:
+            self._end(stream)
+            _stop(stream)
+            stream.sink(stream.request, Chunk(error=error))
+
+    def _end(self, stream: _Stream) -> None:
+        stream.ended = True
+        del self._streams[stream.request]
+
+    def _error(self, error: HubbubError) -> HubbubError:
+        """The error without our API key, which some servers repeat."""
+        key = self.config.api_key
+        if not key or key not in error.message:
+            return error
+        return type(error)(error.message.replace(key, "***"), param=error.param, retry_after=error.retry_after)
+
+    async def _watch_silence(self) -> None:
+        limit = self.config.silence_s
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(limit / 4)
+            newest = max((stream.heard_at for stream in self._streams.values()), default=0.0)
+            for stream in list(self._streams.values()):
+                if loop.time() - stream.heard_at < limit:
+                    continue
+                words = f"engine {self.id} said nothing for {limit:g} s"
+                alone = loop.time() - newest < limit
+                self._fail(stream, EngineUnavailable(words) if alone else EngineLost(words))
+
+
+def _stop(stream: _Stream) -> None:
+    if stream.task is not None and stream.task is not asyncio.current_task():
+        stream.task.cancel()

@@ -1,0 +1,41 @@
+"""Asking the hub for somebody who may leave at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hubbub.core.types import Answer
+from hubbub.runtime.hub import Ask, Hub
+from hubbub.runtime.live import Live
+
+
+@asynccontextmanager
+async def asked(hub: Hub, ask: Ask) -> AsyncIterator[Live]:
+    """The live answer. If its client leaves before the end, even while the question is being stored, the hub is told.
+
+    Raises what ``Hub.ask`` raises.
+    """
+    asking = asyncio.ensure_future(hub.ask(ask))
+    try:
+        live = await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        asking.add_done_callback(lambda done: _leave(hub, done))
+        raise
+    try:
+        yield live
+    finally:
+        if not live.done:
+            hub.leave(live)
+
+
+def _leave(hub: Hub, asking: asyncio.Future[Live]) -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        hub.leave(asking.result())
+
+
+async def answered(hub: Hub, ask: Ask) -> Answer:
+    """The answer in its final state."""
+    async with asked(hub, ask) as live:
+        return await live.ended()

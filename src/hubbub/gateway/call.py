@@ -1,0 +1,104 @@
+"""What a handler is given: the request read and checked, and the server's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from hubbub.core.errors import BadRequest, BodyTooLarge
+from hubbub.core.types import Json, UserId
+from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.sse import Streams
+from hubbub.gateway.wire.base import In, convert, decode, refuse_nul
+from hubbub.ports import Store
+from hubbub.runtime.chats import Chats
+from hubbub.runtime.hub import Hub
+
+LOCAL = UserId("local")
+"""The one user until there are keys."""
+
+T = TypeVar("T")
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of one server. ``health`` and ``metrics`` are asked anew for each request."""
+
+    hub: Hub
+    chats: Chats
+    store: Store
+    config: GatewayConfig
+    streams: Streams
+    health: Callable[[], Mapping[str, Json]]
+    metrics: Callable[[], str]
+    openapi: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Body, Query]):
+    """One request. ``body`` and ``query`` are of the route's types; None where the route has none."""
+
+    gateway: Gateway
+    request: web.Request
+    user: UserId
+    body: Body
+    query: Query
+
+    def arg(self, name: str) -> str:
+        """A variable part of the path."""
+        return self.request.match_info[name]
+
+
+def user_of(request: web.Request) -> UserId:
+    """Who asks. A bearer key is accepted and means nothing until there are keys."""
+    return LOCAL
+
+
+async def read_body(request: web.Request, kind: type[T], limit: int) -> T:
+    """Raises BadRequest, naming the field, and BodyTooLarge."""
+    if request.content_type not in ("application/json", "application/octet-stream") or (
+        request.content_type == "application/octet-stream" and "Content-Type" in request.headers
+    ):
+        raise BadRequest(f"Content-Type is {request.content_type}; send the body as application/json")
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large(limit, request.content_length)
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large(limit) from None
+    body = decode(raw or b"{}", kind)
+    if b"\\u0000" in raw:
+        refuse_nul(msgspec.json.decode(raw))
+    return body
+
+
+def too_large(limit: int, size: int | None = None) -> BodyTooLarge:
+    said = f"has {size} bytes, this server takes" if size is not None else "is larger than"
+    return BodyTooLarge(f"the body {said} {limit} bytes; send less, or raise gateway.max_body_bytes")
+
+
+def read_query(request: web.Request, kind: type[T]) -> T:
+    """The query as ``kind``. ``metadata[k]=v`` are pairs, ``include[]`` may repeat. Raises BadRequest."""
+    given: dict[str, Json] = {}
+    for key, value in request.query.items():
+        if key in ("include", "include[]"):
+            given.setdefault("include", []).append(value)
+        elif key.startswith("metadata[") and key.endswith("]"):
+            given.setdefault("metadata", {})[key[len("metadata[") : -1]] = value
+        else:
+            given[key] = value
+    refuse_nul(given)
+    return convert(given, kind, "", strict=False)
+
+
+class NoQuery(In, frozen=True, kw_only=True):
+    """A route without query parameters."""
+
+
+AnyCall = Call[Any, Any]

@@ -1,0 +1,72 @@
+"""The chunks of a streamed chat completion. What never changes of a chunk is encoded once a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from json.encoder import encode_basestring as quoted
+
+import msgspec
+
+from hubbub.core.types import Answer, Delta, FinishReason, ToolDelta
+from hubbub.gateway.errors import error_of, event_of
+from hubbub.gateway.views import FINISH, completion_usage
+
+DONE = b"data: [DONE]\n\n"
+
+
+class CompletionChunks:
+    """Feed it the deltas in order, in any grouping. ``usage``: whether the client asked for the usage chunk."""
+
+    def __init__(self, answer: Answer, usage: bool) -> None:
+        self._usage = usage
+        fixed = msgspec.json.encode({
+            "id": answer.id,
+            "object": "chat.completion.chunk",
+            "created": int(answer.created_at),
+            "model": answer.model,
+            "service_tier": answer.params.get("service_tier", "default"),
+            "system_fingerprint": None,
+        }).decode()[:-1]  # fmt: skip
+        self._head = f"data: {fixed}"
+        self._choice = f'{self._head},"choices":[{{"index":0,"delta":'
+        no_usage = ',"usage":null' if usage else ""
+        self._more = f',"logprobs":null,"finish_reason":null}}]{no_usage}}}\n\n'
+        self._text = f'{self._choice}{{"content":'
+        self._text_end = f"}}{self._more}"
+        self._no_usage = no_usage
+        self._calls: dict[int, int] = {}
+
+    def opening(self) -> bytes:
+        return f'{self._choice}{{"role":"assistant","content":"","refusal":null}}{self._more}'.encode()
+
+    def feed(self, answer: Answer, deltas: Sequence[Delta]) -> bytes:
+        """Chunks of new deltas."""
+        head, tail = self._text, self._text_end
+        chunks = [
+            f"{head}{quoted(delta.text)}{tail}" if delta.tool is None else self._tool(delta.tool) for delta in deltas
+        ]
+        return "".join(chunks).encode("utf-8", "replace")
+
+    def closing(self, answer: Answer) -> bytes:
+        """The finish, the usage and the end; or the error. ``answer`` is in its final state."""
+        error = error_of(answer)
+        if error is not None:
+            return event_of(error)
+        finish = FINISH[answer.finish or FinishReason.STOP]
+        last = f'{self._choice}{{}},"logprobs":null,"finish_reason":"{finish}"}}]{self._no_usage}}}\n\n'.encode()
+        if self._usage:
+            usage = msgspec.json.encode(completion_usage(answer.usage))
+            last += self._head.encode() + b',"choices":[],"usage":' + usage + b"}\n\n"
+        return last + DONE
+
+    def _tool(self, piece: ToolDelta) -> str:
+        call: dict[str, object] = {"function": {"arguments": piece.arguments}}
+        if piece.index not in self._calls:
+            self._calls[piece.index] = len(self._calls)
+            call = {
+                "id": piece.call_id,
+                "type": "function",
+                "function": {"name": piece.name, "arguments": piece.arguments},
+            }
+        delta = {"tool_calls": [{"index": self._calls[piece.index], **call}]}
+        return f"{self._choice}{msgspec.json.encode(delta).decode()}{self._more}"

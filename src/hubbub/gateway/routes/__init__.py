@@ -1,0 +1,1 @@
+"""The handlers, one file a family, and the one table that names them."""

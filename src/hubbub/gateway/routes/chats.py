@@ -1,0 +1,109 @@
+"""Chats: what the page needs beyond conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from hubbub.core.types import Chat, ChatId, ItemId, ItemType, Style
+from hubbub.gateway.call import AnyCall, Call, NoQuery
+from hubbub.gateway.items import items_in
+from hubbub.gateway.routes.conversations import chat_id, items_page
+from hubbub.gateway.routes.responses import ItemsQuery
+from hubbub.gateway.wire.base import In, Limit, Listed, Order, checked_metadata, listed
+from hubbub.gateway.wire.chats import ChatCreate, ChatDeleted, ChatOut, ChatUpdate, ForkCreate, StyleIn, StyleOut
+from hubbub.gateway.wire.items import ItemOut
+from hubbub.ports import ChatQuery
+from hubbub.runtime.chats import ChatEdit
+
+PREVIEW_CHARACTERS = 160
+
+
+class ListQuery(In, frozen=True, kw_only=True):
+    search: str = ""
+    after: str | None = None
+    limit: Limit = 20
+    order: Order = "desc"
+
+
+async def index(call: Call[None, ListQuery]) -> Listed[ChatOut]:
+    query = call.query
+    after = None if query.after is None else ChatId(query.after)
+    rows = await call.gateway.store.chats(
+        call.user, ChatQuery(query.search, after, query.limit, descending=query.order == "desc")
+    )
+    shown = await asyncio.gather(*(chat_out(call, chat) for chat in rows.rows))
+    return listed(list(shown), [chat.id for chat in rows.rows], rows.has_more)
+
+
+async def create(call: Call[ChatCreate, NoQuery]) -> ChatOut:
+    body = call.body
+    chat = await call.gateway.chats.create(
+        call.user,
+        items_in(body.items, "items"),
+        title=body.title,
+        style=_restyled(Style(), body.style),
+        metadata=checked_metadata(body.metadata),
+    )
+    return await chat_out(call, chat)
+
+
+async def retrieve(call: Call[None, NoQuery]) -> ChatOut:
+    return await chat_out(call, await call.gateway.chats.get(call.user, chat_id(call)))
+
+
+async def update(call: Call[ChatUpdate, NoQuery]) -> ChatOut:
+    body, chats = call.body, call.gateway.chats
+    style = None
+    if body.style is not UNSET:
+        style = _restyled((await chats.get(call.user, chat_id(call))).style, body.style)
+    edit = ChatEdit(
+        title=None if body.title is UNSET else body.title,
+        style=style,
+        metadata=None if body.metadata is UNSET else checked_metadata(body.metadata),
+    )
+    return await chat_out(call, await chats.edit(call.user, chat_id(call), edit))
+
+
+async def delete(call: Call[None, NoQuery]) -> ChatDeleted:
+    await call.gateway.chats.delete(call.user, chat_id(call))
+    return ChatDeleted(id=chat_id(call))
+
+
+async def fork(call: Call[ForkCreate, NoQuery]) -> ChatOut:
+    at = None if call.body.at is None else ItemId(call.body.at)
+    twin = await call.gateway.chats.fork(call.user, chat_id(call), at=at, title=call.body.title)
+    return await chat_out(call, twin)
+
+
+async def items(call: Call[None, ItemsQuery]) -> Listed[ItemOut]:
+    return items_page(await call.gateway.chats.items(call.user, chat_id(call)), call.query)
+
+
+async def chat_out(call: AnyCall, chat: Chat) -> ChatOut:
+    path = await call.gateway.store.path(call.user, chat.head)
+    last = next((node.item for node in reversed(path) if node.item.type is ItemType.MESSAGE), None)
+    preview = " ".join(last.text.split()) if last else ""
+    return ChatOut(
+        id=chat.id,
+        created_at=chat.created_at,
+        updated_at=chat.updated_at,
+        title=chat.title,
+        preview=preview if len(preview) <= PREVIEW_CHARACTERS else preview[: PREVIEW_CHARACTERS - 1] + "…",
+        items=len(path),
+        busy=call.gateway.hub.busy(chat.id),
+        style=StyleOut(**asdict(chat.style)),
+        metadata=dict(chat.metadata),
+        forked_from=chat.forked_from,
+    )
+
+
+def _restyled(style: Style, given: StyleIn | None) -> Style:
+    if given is None:
+        return style
+    fields: dict[str, Any] = {name: getattr(given, name) for name in msgspec.structs.asdict(given)}
+    return replace(style, **{name: value for name, value in fields.items() if value is not UNSET})

@@ -1,0 +1,116 @@
+"""Server-sent events: one write for all that is new, no task and no timer a stream.
+
+Theory of operation. A stream's handler waits for its live answer and writes what came since the last write in one go.
+Pings come from one task for all streams: it visits those whose handler is waiting and that have been silent for long.
+A stream whose socket is still full of earlier bytes is not pinged, since that write would have to wait. A handler whose
+reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from aiohttp import web
+
+from hubbub.core.types import Answer, Delta
+from hubbub.runtime.live import Live
+
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Encoder(Protocol):
+    """What turns an answer into the events of one wire format."""
+
+    def opening(self) -> bytes: ...
+
+    def feed(self, answer: Answer, deltas: Sequence[Delta]) -> bytes: ...
+
+    def closing(self, answer: Answer) -> bytes: ...
+
+
+class EventStream:
+    """One open stream. ``live`` is set while it follows an answer, for pings that tell the place in the queue."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.response = web.StreamResponse(headers=HEADERS)
+        self.live: Live | None = None
+        self.waiting = False
+        self.wrote_at = 0.0
+        self._request = request
+        self._now = asyncio.get_running_loop().time
+
+    async def write(self, data: bytes) -> None:
+        if data:
+            self.waiting = False
+            await self.response.write(data)
+            self.wrote_at = self._now()
+
+    async def follow(self, live: Live, encoder: Encoder) -> None:
+        """Write all events of the answer, from what it has said already to its end."""
+        self.live = live
+        await self.write(encoder.opening())
+        seen = 0
+        while True:
+            deltas = live.deltas[seen:]
+            seen += len(deltas)
+            data = encoder.feed(live.answer, deltas)
+            if live.done:
+                await self.write(data + encoder.closing(live.answer))
+                return
+            await self.write(data)
+            self.waiting = True
+            await live.more(seen)
+
+    async def replay(self, answer: Answer, deltas: Sequence[Delta], encoder: Encoder) -> None:
+        """Write all events of an answer that has ended."""
+        await self.write(encoder.opening() + encoder.feed(answer, deltas) + encoder.closing(answer))
+
+    async def ping(self) -> None:
+        """A comment that keeps proxies and clients from giving up. Only for a stream that is waiting."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > 0:
+            return
+        place = self.live.position if self.live else None
+        with contextlib.suppress(ConnectionError):  # the handler hears of it by itself
+            await self.response.write(b": ping\n\n" if place is None else b": place %d in the queue\n\n" % place)
+        self.wrote_at = self._now()
+
+
+class Streams:
+    """All open streams of one server. Run :meth:`keep_alive` as long as it serves."""
+
+    def __init__(self, ping_seconds: float) -> None:
+        self._ping_seconds = ping_seconds
+        self._open: set[EventStream] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextlib.asynccontextmanager
+    async def open(self, request: web.Request) -> AsyncIterator[EventStream]:
+        """A stream whose headers are sent."""
+        stream = EventStream(request)
+        await stream.response.prepare(request)
+        self._open.add(stream)
+        try:
+            yield stream
+            await stream.response.write_eof()
+        finally:
+            self._open.discard(stream)
+
+    async def keep_alive(self) -> None:
+        """Ping silent streams, for ever. A stream is silent for one to one and a quarter times the setting."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._ping_seconds / 4)
+            before = loop.time() - self._ping_seconds
+            for stream in list(self._open):
+                if stream.waiting and stream.wrote_at <= before:
+                    await stream.ping()

@@ -1,0 +1,278 @@
+"""Drives the scheduler: its commands become calls of engines, what engines say becomes its events.
+
+Theory of operation. The dispatcher owns the engines and the one Scheduler. Every request goes through three steps:
+
+1. ``reserve`` hands it to the scheduler, which refuses it or takes it in. It may be given a slot at once.
+2. ``release`` lets it run: until then a slot given is only held, so that the caller can first make the question
+   durable.
+3. The owner (a ``Job``) hears ``started``, ``said`` for every chunk, and ``closed`` exactly once.
+
+A chunk belongs to one attempt: when an engine is lost and the request goes to another, late words of the first are
+dropped. One watch task an engine asks for its state once a second; that is how engines come, go and change capacity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from hubbub.core.errors import EngineLost, EngineUnavailable, Overloaded
+from hubbub.core.events import (
+    Abort,
+    Arrived,
+    Close,
+    Command,
+    Dispatch,
+    EngineDown,
+    EngineUp,
+    Event,
+    Failed,
+    Finished,
+    Progressed,
+    Refuse,
+    Ticked,
+    Wait,
+    Withdrawn,
+)
+from hubbub.core.scheduler import Scheduler
+from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId, Usage
+from hubbub.ports import Clock, Engine
+from hubbub.runtime.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """Who asked: told what becomes of a request."""
+
+    def attempt(self) -> Request | None:
+        """The request as it should be sent now, with what was already said as ``partial``; None if it cannot go on."""
+        ...
+
+    def waiting(self, position: int) -> None: ...
+
+    def started(self, engine: EngineId) -> None: ...
+
+    def said(self, chunk: Chunk) -> None: ...
+
+    def closed(self, close: Close) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherConfig:
+    """``watch_seconds``: how often engines are asked how they are. ``restart_seconds``: pause before a failed start is
+    tried again. ``state_timeout``: seconds an engine has to answer."""
+
+    watch_seconds: float = 1.0
+    restart_seconds: float = 2.0
+    state_timeout: float = 5.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    id: RequestId
+    job: Job
+    released: bool = False
+    engine: EngineId | None = None
+    attempts: int = 0
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        scheduler: Scheduler,
+        clock: Clock,
+        telemetry: Telemetry,
+        config: DispatcherConfig | None = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self.states: dict[EngineId, EngineState] = {}
+        """Engines that are ready now."""
+        self.models: tuple[str, ...] = ()
+        """All models ever served, in the order of the engines: an engine that restarts keeps its names."""
+        self.trouble: dict[EngineId, str] = {}
+        """Why an engine is not ready."""
+        self._config = config or DispatcherConfig()
+        self._engines = {engine.id: engine for engine in engines}
+        self._clock = clock
+        self._telemetry = telemetry
+        self._entries: dict[RequestId, _Entry] = {}
+        self._progress: dict[RequestId, int] = {}
+        self._started: set[EngineId] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # Life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start all engines and wait until each is ready or has failed once. Raises EngineUnavailable if none is."""
+        await asyncio.gather(*(self._connect(engine) for engine in self._engines.values()))
+        if not self.states:
+            raise EngineUnavailable("; ".join(self.trouble.values()) or "no engine is configured")
+        self._tasks = [asyncio.create_task(self._watch(engine)) for engine in self._engines.values()]
+        self._tasks.append(asyncio.create_task(self._tick()))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+
+    # Requests ------------------------------------------------------------------------------------------------------
+
+    def reserve(self, request: Request, job: Job) -> None:
+        """Take the request in. Raises Overloaded, with ``retry_after``, and then knows nothing of it."""
+        self._entries[request.id] = _Entry(request.id, job)
+        for command in self.scheduler.handle(Arrived(request), self._clock.now()):
+            if isinstance(command, Refuse) and command.request == request.id:
+                del self._entries[request.id]
+                self._telemetry.refused += 1
+                raise Overloaded(command.reason, retry_after=command.retry_after)
+            self._obey(command)
+        self._telemetry.accepted += 1
+
+    def release(self, request: RequestId) -> None:
+        """Let it run."""
+        entry = self._entries.get(request)
+        if entry is not None:
+            entry.released = True
+            if entry.engine is not None:
+                self._send(entry, entry.engine)
+
+    def withdraw(self, request: RequestId) -> None:
+        """Nobody wants the answer any more. The job hears ``closed`` unless it had already."""
+        self._feed(Withdrawn(request))
+
+    def flush_progress(self) -> None:
+        """Tell the scheduler of the tokens since the last call: once for many, as it need not know sooner."""
+        if self._progress:
+            progress, self._progress = self._progress, {}
+            self._feed(Progressed(progress))
+
+    async def count_tokens(self, messages: Sequence[Message], model: str) -> int | None:
+        """Tokens of the prompt as an engine that serves ``model`` counts them; None if none can say now."""
+        for engine_id, state in self.states.items():
+            if model in state.models:
+                with contextlib.suppress(EngineUnavailable):
+                    return await self._engines[engine_id].count_tokens(messages)
+        return None
+
+    def window(self, model: str) -> int | None:
+        """The widest context window among the engines that serve the model now."""
+        return max((s.context_window for s in self.states.values() if model in s.models), default=None)
+
+    # Events and commands -------------------------------------------------------------------------------------------
+
+    def _feed(self, event: Event) -> None:
+        for command in self.scheduler.handle(event, self._clock.now()):
+            self._obey(command)
+
+    def _obey(self, command: Command) -> None:
+        entry = self._entries.get(command.request)
+        if entry is None:
+            return
+        match command:
+            case Dispatch(engine=engine):
+                entry.engine = engine
+                if entry.released:
+                    self._send(entry, engine)
+            case Wait(position=position):
+                entry.engine = None
+                entry.job.waiting(position)
+            case Abort(request=request, engine=engine):
+                if entry.released:
+                    self._engines[engine].cancel(request)
+            case Close(request=request):
+                del self._entries[request]
+                self._progress.pop(request, None)
+                entry.job.closed(command)
+            case Refuse():
+                raise RuntimeError(f"{command.request} was refused after it had been accepted")
+
+    def _send(self, entry: _Entry, engine: EngineId) -> None:
+        entry.attempts += 1
+        request = entry.job.attempt()
+        if request is None:
+            self._feed(Failed(entry.id, EngineLost.code, "the engine was lost within a tool call, which cannot go on"))
+            return
+        entry.job.started(engine)
+        self._engines[engine].submit(request, partial(self._hear, entry, entry.attempts, engine))
+
+    def _hear(self, entry: _Entry, attempt: int, engine: EngineId, request: RequestId, chunk: Chunk) -> None:
+        if self._entries.get(request) is not entry or entry.attempts != attempt or entry.engine != engine:
+            return
+        if chunk.tokens:
+            self._progress[request] = self._progress.get(request, 0) + chunk.tokens
+        if chunk.error is None:
+            entry.job.said(chunk)
+        if not chunk.last:
+            return
+        self.flush_progress()
+        if chunk.finish is FinishReason.CANCELLED:
+            self._feed(Failed(request, "engine_error", "the engine cancelled the request", retryable=True))
+        elif chunk.error is None:
+            self._feed(Finished(request, chunk.usage or Usage()))
+        elif isinstance(chunk.error, EngineLost):
+            self._lost(engine, chunk.error.message)
+        else:
+            error = chunk.error
+            self._feed(Failed(request, error.code, error.message, retryable=error.retryable))
+
+    # Engines -------------------------------------------------------------------------------------------------------
+
+    async def _connect(self, engine: Engine) -> None:
+        try:
+            state = await engine.start()
+        except EngineUnavailable as error:
+            self.trouble[engine.id] = error.message
+            log.warning("engine %s did not start: %s", engine.id, error.message, extra={"action": "engine_start"})
+        else:
+            self._started.add(engine.id)
+            self._up(engine.id, state)
+
+    async def _watch(self, engine: Engine) -> None:
+        while True:
+            if engine.id not in self._started:
+                await asyncio.sleep(self._config.restart_seconds)
+                await self._connect(engine)
+                continue
+            await asyncio.sleep(self._config.watch_seconds)
+            try:
+                state = await asyncio.wait_for(engine.state(), self._config.state_timeout)
+            except EngineUnavailable as error:
+                self._lost(engine.id, error.message)
+            except TimeoutError:
+                self._lost(engine.id, f"no answer within {self._config.state_timeout:g} s")
+            else:
+                self._up(engine.id, state)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self._feed(Ticked())
+
+    def _up(self, engine: EngineId, state: EngineState) -> None:
+        before = self.states.get(engine)
+        self.states[engine] = state
+        self.trouble.pop(engine, None)
+        if before is None:
+            log.info("engine %s is ready: %s", engine, ", ".join(state.models), extra={"action": "engine_up"})
+            self.models = tuple(dict.fromkeys((*self.models, *state.models)))
+        if before is None or _capacity(before) != _capacity(state):
+            self._feed(EngineUp(engine, state))
+
+    def _lost(self, engine: EngineId, why: str) -> None:
+        self.trouble[engine] = why
+        if self.states.pop(engine, None) is not None:
+            self._telemetry.engine_losses += 1
+            log.warning("engine %s is lost: %s", engine, why, extra={"action": "engine_down"})
+            self._feed(EngineDown(engine))
+
+
+def _capacity(state: EngineState) -> EngineState:
+    return replace(state, running=0, waiting=0, kv_used=0.0, details={})

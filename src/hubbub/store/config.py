@@ -1,0 +1,65 @@
+"""What a store can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from hubbub.core.errors import ConfigError
+
+MEMORY = ":memory:"
+
+
+class StoreKind(StrEnum):
+    SQLITE = "sqlite"
+    MEMORY = "memory"
+
+
+class Synchronous(StrEnum):
+    """When the store waits for the disk itself, which is what it takes to survive a power cut.
+
+    ``COMMITS``: for commits, not for the journal of live answers. ``ALWAYS``: for both. ``NEVER``: for neither; all of
+    them survive a kill of the process even so, and nothing can corrupt the file.
+    """
+
+    COMMITS = "commits"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where the store is and how it works. Raises ConfigError naming the field.
+
+    ``readers``: threads, each with a connection, that answer reads. ``busy_timeout_s``: how long to wait for a lock
+    that another program (a backup, the ``sqlite3`` shell) holds. ``journal_limit_bytes``: the journal of live answers
+    is rewritten without what has ended when it grows past this. ``read_only``: look and check, change nothing; works
+    beside a running server.
+    """
+
+    path: str = "hubbub.db"
+    kind: StoreKind = StoreKind.SQLITE
+    synchronous: Synchronous = Synchronous.COMMITS
+    readers: int = 4
+    busy_timeout_s: float = 5.0
+    journal_limit_bytes: int = 64 * 1024 * 1024
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ConfigError("store.path is empty: name a file, or :memory: for a store that is gone at exit")
+        if self.readers < 1:
+            raise ConfigError(f"store.readers is {self.readers}: at least 1 is needed")
+        if not self.busy_timeout_s >= 0:
+            raise ConfigError(f"store.busy_timeout_s is {self.busy_timeout_s}: it cannot be negative")
+        if self.journal_limit_bytes < 1:
+            raise ConfigError(f"store.journal_limit_bytes is {self.journal_limit_bytes}: it must be positive")
+
+    @property
+    def in_memory(self) -> bool:
+        return self.kind is StoreKind.MEMORY or self.path == MEMORY
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path).expanduser()

@@ -1,0 +1,352 @@
+"""The store's twin: all four ports in dictionaries, for tests, simulation and ``--store :memory:``.
+
+Everything happens before the first await, so that a commit is atomic by itself; an undo log takes a failing one back.
+Chats and answers are kept as documents and read anew each time, so that nobody's later change of a dictionary reaches
+the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from hubbub.core.errors import Conflict, NotFound, StorageError
+from hubbub.core.types import (
+    Answer,
+    AnswerId,
+    Chat,
+    ChatId,
+    Delta,
+    Item,
+    Node,
+    NodeHash,
+    UserId,
+)
+from hubbub.ports import (
+    AnswerDeleted,
+    AnswerQuery,
+    AnswerSaved,
+    Change,
+    ChatDeleted,
+    ChatQuery,
+    ChatSaved,
+    HeadMoved,
+    JournalEntry,
+    NodesAdded,
+    Page,
+)
+from hubbub.store import check, rows
+from hubbub.store.journal import check_start
+
+Row = TypeVar("Row", Chat, Answer)
+_ABSENT: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _ChatRow:
+    id: ChatId
+    user: UserId
+    created_at: float
+    updated_at: float
+    head: NodeHash | None
+    doc: str
+    title: str
+    """Folded."""
+
+    def read(self) -> Chat:
+        return rows.chat_from(self.id, self.user, (self.created_at, self.updated_at), self.head, self.doc)
+
+
+@dataclass(frozen=True, slots=True)
+class _AnswerRow:
+    answer: Answer
+    doc: str
+
+    @property
+    def pointers(self) -> tuple[NodeHash | None, ...]:
+        return self.answer.input, self.answer.output
+
+    def read(self) -> Answer:
+        return rows.answer_from(self.doc)
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._nodes: dict[NodeHash, tuple[int, Node]] = {}
+        self._kids: dict[tuple[UserId, NodeHash | None, bytes], tuple[NodeHash, ...]] = {}
+        self._needed: dict[NodeHash, int] = {}
+        """How many children, heads and answers point to a node."""
+        self._chats: dict[ChatId, _ChatRow] = {}
+        self._answers: dict[AnswerId, _AnswerRow] = {}
+        self._journal: dict[AnswerId, list[Delta]] = {}
+        self._undo: list[Callable[[], None]] = []
+        self._born = 0
+        self._closed = False
+
+    # ChatStore ------------------------------------------------------------------------------------------------------
+
+    async def commit(self, *changes: Change) -> None:
+        self._check_open()
+        self._undo = []
+        released: list[NodeHash | None] = []
+        try:
+            for change in changes:
+                if isinstance(change, NodesAdded):
+                    self._add_nodes(change.nodes)
+            for change in changes:
+                self._apply(change, released)
+            for gone in released:
+                self._sweep(gone)
+        except BaseException:
+            for undo in reversed(self._undo):
+                undo()
+            raise
+
+    async def chat(self, user: UserId, chat: ChatId) -> Chat | None:
+        self._check_open()
+        row = self._chats.get(chat)
+        return row.read() if row and row.user == user else None
+
+    async def chats(self, user: UserId, query: ChatQuery) -> Page[Chat]:
+        self._check_open()
+        needle = rows.fold(query.search)
+        after = self._chats.get(query.after) if query.after is not None else None
+        if query.after is not None and (after is None or after.user != user):
+            raise NotFound(f"there is no chat {query.after}", param="after")
+        found = [row for row in self._chats.values() if row.user == user and self._matches(row, needle)]
+        found.sort(key=lambda row: (row.updated_at, row.id), reverse=query.descending)
+        if after:
+            place = (after.updated_at, after.id)
+            found = [row for row in found if _beyond((row.updated_at, row.id), place, query.descending)]
+        return _page([row.read() for row in found[: max(query.limit, 0) + 1]], query.limit)
+
+    async def answer(self, user: UserId, answer: AnswerId) -> Answer | None:
+        self._check_open()
+        row = self._answers.get(answer)
+        return row.read() if row and row.answer.user == user else None
+
+    async def answers(self, user: UserId, query: AnswerQuery) -> Page[Answer]:
+        self._check_open()
+        after = self._answers.get(query.after) if query.after is not None else None
+        if query.after is not None and (after is None or after.answer.user != user):
+            raise NotFound(f"there is no answer {query.after}", param="after")
+        found = [row for row in self._answers.values() if row.answer.user == user and _wanted(row.answer, query)]
+        found.sort(key=lambda row: (row.answer.created_at, row.answer.id), reverse=query.descending)
+        if after:
+            place = (after.answer.created_at, after.answer.id)
+            found = [r for r in found if _beyond((r.answer.created_at, r.answer.id), place, query.descending)]
+        return _page([row.read() for row in found[: max(query.limit, 0) + 1]], query.limit)
+
+    # ItemTree -------------------------------------------------------------------------------------------------------
+
+    async def path(self, user: UserId, head: NodeHash | None) -> tuple[Node, ...]:
+        self._check_open()
+        if head is None:
+            return ()
+        if head not in self._nodes or self._nodes[head][1].user != user:
+            raise NotFound(f"there is no item {head[:16]}")
+        return self._walk(head)
+
+    async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
+        self._check_open()
+        reached: list[NodeHash] = []
+        parents: list[NodeHash | None] = [None]
+        for item in items:
+            digest = rows.digest(item)
+            parents = [kid for parent in parents for kid in self._kids.get((user, parent, digest), ())]
+            if not parents:
+                break
+            reached = [kid for kid in parents if kid is not None]
+        if not reached:
+            return ()
+        return self._walk(min(reached, key=lambda node_hash: self._nodes[node_hash][0]))
+
+    # Journal --------------------------------------------------------------------------------------------------------
+
+    async def append(self, entries: Sequence[JournalEntry]) -> None:
+        self._check_open()
+        expected = {answer: len(deltas) for answer, deltas in self._journal.items()}
+        for entry in entries:
+            check_start(entry, expected.get(entry.answer))
+            expected[entry.answer] = entry.start + len(entry.deltas)
+        for entry in entries:
+            self._journal[entry.answer].extend(entry.deltas)
+
+    async def entries(self, answer: AnswerId) -> tuple[Delta, ...]:
+        self._check_open()
+        return tuple(self._journal.get(answer, ()))
+
+    async def unfinished(self) -> tuple[Answer, ...]:
+        self._check_open()
+        live = [row.read() for row in self._answers.values() if not row.answer.status.final]
+        return tuple(sorted(live, key=lambda answer: (answer.created_at, answer.id)))
+
+    # Upkeep ---------------------------------------------------------------------------------------------------------
+
+    async def verify(self) -> tuple[str, ...]:
+        self._check_open()
+        faults: list[str] = []
+        for _, node in self._nodes.values():
+            above = self._nodes[node.parent][1] if node.parent in self._nodes else None
+            faults += check.node_faults(node, (above.user, above.depth) if above else None)
+        for chat in self._chats.values():
+            faults += check.chat_faults(chat.read(), self._owner(chat.head))
+        for row in self._answers.values():
+            faults += check.answer_faults(row.read(), *map(self._owner, row.pointers))
+        return tuple(faults)
+
+    async def counts(self) -> dict[str, int]:
+        self._check_open()
+        return {
+            "chats": len(self._chats),
+            "nodes": len(self._nodes),
+            "answers": len(self._answers),
+            "journal": sum(map(len, self._journal.values())),
+        }
+
+    async def close(self) -> None:
+        self._closed = True
+
+    # Changes --------------------------------------------------------------------------------------------------------
+
+    def _apply(self, change: Change, released: list[NodeHash | None]) -> None:
+        match change:
+            case NodesAdded():
+                pass
+            case ChatSaved(chat):
+                self._save_chat(chat)
+            case HeadMoved(chat_id, before, after, at):
+                row = self._chats.get(chat_id)
+                if row is None or row.head != before:
+                    raise Conflict(f"chat {chat_id} has gone on in the meantime")
+                self._point(row.user, (after,), (before,))
+                self._put(self._chats, chat_id, replace(row, head=after, updated_at=at))
+                released.append(before)
+            case ChatDeleted(chat_id):
+                if chat_id in self._chats:
+                    self._point(self._chats[chat_id].user, (), (self._chats[chat_id].head,))
+                    released.append(self._chats[chat_id].head)
+                    self._put(self._chats, chat_id, _ABSENT)
+            case AnswerSaved(answer):
+                released += self._save_answer(answer)
+            case AnswerDeleted(answer_id):
+                gone = self._answers.get(answer_id)
+                if gone:
+                    self._point(gone.answer.user, (), gone.pointers)
+                    released += gone.pointers
+                    self._put(self._answers, answer_id, _ABSENT)
+                    self._put(self._journal, answer_id, _ABSENT)
+
+    def _add_nodes(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            if node.hash in self._nodes:
+                continue
+            above = self._nodes[node.parent][1] if node.parent in self._nodes else None
+            if node.parent is not None and (above is None or above.user != node.user):
+                raise Conflict(f"the item {node.parent[:16]} that this goes on from is gone")
+            if node.depth != (above.depth + 1 if above else 1):
+                raise StorageError(f"node {node.hash[:16]} has depth {node.depth}, which its parent's does not fit")
+            self._born += 1
+            self._put(self._nodes, node.hash, (self._born, node))
+            place = (node.user, node.parent, rows.digest(node.item))
+            self._put(self._kids, place, (*self._kids.get(place, ()), node.hash))
+            self._point(node.user, (node.parent,), ())
+
+    def _save_chat(self, chat: Chat) -> None:
+        old = self._chats.get(chat.id)
+        if old is None:
+            self._point(chat.user, (chat.head,), ())
+        elif old.user != chat.user:
+            raise Conflict(f"the chat id {chat.id} is taken")
+        created, head = (old.created_at, old.head) if old else (float(chat.created_at), chat.head)
+        kept = replace(chat, forked_from=old.read().forked_from) if old else chat
+        doc, title = rows.chat_doc(kept), rows.fold(chat.title)
+        row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title)
+        self._put(self._chats, chat.id, row)
+
+    def _save_answer(self, answer: Answer) -> tuple[NodeHash | None, ...]:
+        old = self._answers.get(answer.id)
+        if old and old.answer.user != answer.user:
+            raise Conflict(f"the answer id {answer.id} is taken")
+        if old and old.answer.status.final and not answer.status.final:
+            raise Conflict(f"answer {answer.id} has ended")
+        doc = rows.answer_doc(answer)
+        row = _AnswerRow(rows.answer_from(doc), doc)
+        released = old.pointers if old else ()
+        self._point(answer.user, row.pointers, released)
+        self._put(self._answers, answer.id, row)
+        if answer.status.final:
+            self._put(self._journal, answer.id, _ABSENT)
+        elif old is None:
+            self._put(self._journal, answer.id, [])
+        return released
+
+    def _point(self, user: UserId, to: Iterable[NodeHash | None], away: Iterable[NodeHash | None]) -> None:
+        for node_hash in to:
+            if node_hash is not None:
+                if self._owner(node_hash) != user:
+                    raise Conflict(f"the item {node_hash[:16]} is gone")
+                self._put(self._needed, node_hash, self._needed.get(node_hash, 0) + 1)
+        for node_hash in away:
+            if node_hash is not None:
+                self._put(self._needed, node_hash, self._needed[node_hash] - 1)
+
+    def _sweep(self, gone: NodeHash | None) -> None:
+        while gone is not None and gone in self._nodes and not self._needed.get(gone):
+            node = self._nodes[gone][1]
+            place = (node.user, node.parent, rows.digest(node.item))
+            kids = tuple(kid for kid in self._kids[place] if kid != gone)
+            self._put(self._kids, place, kids or _ABSENT)
+            self._put(self._nodes, gone, _ABSENT)
+            self._put(self._needed, gone, _ABSENT)
+            self._point(node.user, (), (node.parent,))
+            gone = node.parent
+
+    def _put(self, table: dict[Any, Any], key: object, value: object) -> None:
+        old = table.get(key, _ABSENT)
+        self._undo.append(lambda: _set(table, key, old))
+        _set(table, key, value)
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError("the store is closed")
+
+    def _owner(self, node_hash: NodeHash | None) -> UserId | None:
+        return self._nodes[node_hash][1].user if node_hash in self._nodes else None
+
+    def _walk(self, head: NodeHash | None) -> tuple[Node, ...]:
+        path: list[Node] = []
+        while head is not None:
+            path.append(self._nodes[head][1])
+            head = path[-1].parent
+        return tuple(reversed(path))
+
+    def _matches(self, row: _ChatRow, needle: str) -> bool:
+        if not needle or needle in row.title:
+            return True
+        return any(needle in rows.fold(node.item.text) for node in self._walk(row.head))
+
+
+def _set(table: dict[Any, Any], key: object, value: object) -> None:
+    if value is _ABSENT:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _wanted(answer: Answer, query: AnswerQuery) -> bool:
+    if answer.kind is not query.kind or query.model not in (None, answer.model):
+        return False
+    return all(answer.metadata.get(key) == value for key, value in query.metadata)
+
+
+def _beyond(row: tuple[float, str], place: tuple[float, str], descending: bool) -> bool:
+    return row < place if descending else row > place
+
+
+def _page(found: list[Row], limit: int) -> Page[Row]:
+    limit = max(limit, 0)
+    return Page(tuple(found[:limit]), has_more=len(found) > limit)

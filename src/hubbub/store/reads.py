@@ -1,0 +1,111 @@
+"""What the store's reads ask of a connection. Blocking; each runs in a reader's thread, within one snapshot."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from hubbub.core.errors import NotFound, StorageError
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Node, NodeHash, UserId
+from hubbub.ports import AnswerQuery, ChatQuery, Page
+from hubbub.store import journal, rows
+from hubbub.store.queries import page_query, query
+
+Row = TypeVar("Row")
+
+
+def chat(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Chat | None:
+    row = connection.execute(query("chat"), {"id": chat_id, "user": user}).fetchone()
+    return _chat(row) if row else None
+
+
+def chats(connection: sqlite3.Connection, user: UserId, wanted: ChatQuery) -> Page[Chat]:
+    params = _place(connection, user, "chat", wanted.after, descending=wanted.descending)
+    params["rows"] = max(wanted.limit, 0) + 1
+    name = "chats_page"
+    if wanted.search:
+        name = "chats_search"
+        params["needle"] = rows.fold(wanted.search)
+    found = connection.execute(page_query(name, descending=wanted.descending), params).fetchall()
+    return _page([_chat(row) for row in found], wanted.limit)
+
+
+def answer(connection: sqlite3.Connection, user: UserId, answer_id: AnswerId) -> Answer | None:
+    row = connection.execute(query("answer"), {"id": answer_id, "user": user}).fetchone()
+    return rows.answer_from(row[0]) if row else None
+
+
+def answers(connection: sqlite3.Connection, user: UserId, wanted: AnswerQuery) -> Page[Answer]:
+    params = _place(connection, user, "answer", wanted.after, descending=wanted.descending)
+    params["rows"] = max(wanted.limit, 0) + 1
+    params["kind"] = wanted.kind
+    params["model"] = wanted.model
+    params["metadata"] = rows.dumps(wanted.metadata)
+    found = connection.execute(page_query("answers_page", descending=wanted.descending), params).fetchall()
+    return _page([rows.answer_from(doc) for (doc,) in found], wanted.limit)
+
+
+def path(connection: sqlite3.Connection, user: UserId, head: NodeHash) -> tuple[Node, ...]:
+    (text,) = connection.execute(query("path"), {"head": head, "user": user}).fetchone()
+    if text is None:
+        raise NotFound(f"there is no item {head[:16]}")
+    found = sorted(json.loads(text), key=lambda row: int(row[1]))
+    nodes: list[Node] = []
+    parent: str | None = None
+    try:
+        for node_hash, depth, doc in found:
+            nodes.append(rows.node_from(user, node_hash, parent, depth, doc))
+            parent = node_hash
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"node {node_hash[:16]} is damaged: run 'hubbub store verify'") from error
+    return tuple(nodes)
+
+
+def match(connection: sqlite3.Connection, user: UserId, digests: Sequence[bytes]) -> tuple[Node, ...]:
+    row = connection.execute(query("match"), {"user": user, "digests": b"".join(digests)}).fetchone()
+    return path(connection, user, NodeHash(row[0])) if row else ()
+
+
+def entries(connection: sqlite3.Connection, answer_id: AnswerId) -> tuple[Delta, ...]:
+    live = connection.execute(query("journal_number"), (answer_id,)).fetchone()
+    if live is None:
+        return ()
+    batches = connection.execute(query("journal_of"), {"id": answer_id}).fetchall()
+    found, faults = journal.gather((data for (data,) in batches), {live[0]: answer_id})
+    if faults:
+        raise StorageError(f"{faults[0]}: run 'hubbub store verify'")
+    return tuple(map(journal.from_wire, found.get(live[0], ())))
+
+
+def unfinished(connection: sqlite3.Connection) -> tuple[Answer, ...]:
+    return tuple(rows.answer_from(doc) for (doc,) in connection.execute(query("answers_live")).fetchall())
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    chats, nodes, answers = connection.execute(query("count_rows")).fetchone()
+    return {"chats": chats, "nodes": nodes, "answers": answers}
+
+
+def _place(
+    connection: sqlite3.Connection, user: UserId, what: str, after: str | None, *, descending: bool
+) -> dict[str, Any]:
+    """Where a page starts: beyond the cursor's row, or beyond all rows at the end it starts from."""
+    if after is None:
+        return {"user": user, "time": math.inf if descending else -math.inf, "id": ""}
+    row = connection.execute(query(f"{what}_cursor"), {"id": after, "user": user}).fetchone()
+    if row is None:
+        raise NotFound(f"there is no {what} {after}", param="after")
+    return {"user": user, "time": row[0], "id": row[1]}
+
+
+def _chat(row: tuple[Any, ...]) -> Chat:
+    chat_id, user, created, updated, head, doc = row
+    return rows.chat_from(chat_id, user, (created, updated), head, doc)
+
+
+def _page(found: list[Row], limit: int) -> Page[Row]:
+    limit = max(limit, 0)
+    return Page(tuple(found[:limit]), has_more=len(found) > limit)

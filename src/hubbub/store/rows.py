@@ -1,0 +1,132 @@
+"""Chats, answers and nodes as text and back, for every store: what goes in comes out the same from each of them.
+
+Documents are JSON. A lone surrogate, which a client can send as an escape in JSON and which UTF-8 cannot hold, stays an
+escape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from hubbub.core.tree import canonical, item_body, item_from_body
+from hubbub.core.types import (
+    Answer,
+    AnswerKind,
+    AnswerStatus,
+    Chat,
+    ChatId,
+    FinishReason,
+    Item,
+    ItemId,
+    Json,
+    Node,
+    NodeHash,
+    Style,
+    Usage,
+    UserId,
+)
+
+DIGEST_BYTES = 16
+"""128 bits of SHA-256: enough that two bodies never meet by chance, half the index."""
+
+
+def dumps(value: Json) -> str:
+    """JSON that can be kept as UTF-8. Raises TypeError for what is not JSON."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def fold(text: str) -> str:
+    """The text as it is searched: without case in any script."""
+    return text.casefold().encode("utf-8", "backslashreplace").decode()
+
+
+def digest(item: Item) -> bytes:
+    """Equal for items with equal bodies, whatever their ids."""
+    return hashlib.sha256(canonical(item).encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+def node_doc(node: Node) -> str:
+    return dumps([node.item.id, node.created_at, item_body(node.item)])
+
+
+def node_from(user: UserId, node_hash: str, parent: str | None, depth: int, doc: list[Any]) -> Node:
+    """``doc`` as parsed JSON. Raises KeyError, TypeError or ValueError for one that no store wrote."""
+    item_id, created_at, body = doc
+    above = None if parent is None else NodeHash(parent)
+    return Node(NodeHash(node_hash), above, depth, user, item_from_body(ItemId(item_id), body), created_at)
+
+
+def chat_doc(chat: Chat) -> str:
+    style = chat.style
+    return dumps(
+        {
+            "title": chat.title,
+            "style": [style.system_prompt, style.model, style.temperature, style.top_p, style.max_tokens],
+            "metadata": dict(chat.metadata),
+            "forked_from": chat.forked_from,
+        }
+    )
+
+
+def chat_from(chat_id: ChatId, user: UserId, times: tuple[float, float], head: NodeHash | None, doc: str) -> Chat:
+    """``times``: created and updated, Unix seconds."""
+    fields = json.loads(doc)
+    return Chat(
+        id=chat_id,
+        user=user,
+        created_at=times[0],
+        updated_at=times[1],
+        head=head,
+        title=fields["title"],
+        style=Style(*fields["style"]),
+        metadata=fields["metadata"],
+        forked_from=fields["forked_from"],
+    )
+
+
+def answer_doc(answer: Answer) -> str:
+    usage = answer.usage
+    return dumps(
+        {
+            "id": answer.id,
+            "user": answer.user,
+            "kind": answer.kind,
+            "model": answer.model,
+            "created_at": answer.created_at,
+            "status": answer.status,
+            "chat": answer.chat,
+            "previous": answer.previous,
+            "input": answer.input,
+            "output": answer.output,
+            "output_items": [[item.id, item_body(item)] for item in answer.output_items],
+            "finish": answer.finish,
+            "usage": [usage.input_tokens, usage.output_tokens, usage.cached_tokens],
+            "error_code": answer.error_code,
+            "error_message": answer.error_message,
+            "params": dict(answer.params),
+            "metadata": dict(answer.metadata),
+            "store": answer.store,
+            "background": answer.background,
+            "completed_at": answer.completed_at,
+            "cuts": answer.cuts,
+        }
+    )
+
+
+def answer_from(doc: str) -> Answer:
+    """Raises KeyError, TypeError or ValueError for a document that no store wrote."""
+    fields = json.loads(doc)
+    fields["kind"] = AnswerKind(fields["kind"])
+    fields["status"] = AnswerStatus(fields["status"])
+    fields["finish"] = None if fields["finish"] is None else FinishReason(fields["finish"])
+    fields["output_items"] = tuple(item_from_body(item_id, body) for item_id, body in fields["output_items"])
+    fields["usage"] = Usage(*fields["usage"])
+    fields["cuts"] = tuple((index, length) for index, length in fields["cuts"])
+    return Answer(**fields)

@@ -1,0 +1,109 @@
+"""A whole server on a loopback port: the real hub and gateway, the store's and the engine's twins, the official client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from openai import AsyncOpenAI
+
+from hubbub.core.scheduler import Scheduler, SchedulerConfig
+from hubbub.core.types import EngineId
+from hubbub.engines.sim_batch import Pace
+from hubbub.engines.sim_faults import FaultRule
+from hubbub.engines.sim_prompt import Voice
+from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
+from hubbub.gateway.app import STREAMS, create_app, runner
+from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.sse import Streams
+from hubbub.runtime.chats import Chats
+from hubbub.runtime.clock import SystemClock
+from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
+from hubbub.runtime.hub import Hub, random_id
+from hubbub.runtime.telemetry import Telemetry
+from hubbub.store.memory import MemoryStore
+
+MODEL = "simulated"
+FAST = Pace(base=0.0005, per_sequence=0.0, per_context_token=0.0, per_prefill_token=0.0, jitter=0.0)
+BRIEF = Voice(output_median=12, output_sigma=0.3)
+ENDLESS = Voice(output_median=20_000, output_sigma=0.0)
+"""Says more than any test waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One running server, and two ways to talk to it: the official client, and plain HTTP."""
+
+    url: str
+    store: MemoryStore
+    engine: SimulatedEngine
+    hub: Hub
+    client: AsyncOpenAI
+    http: aiohttp.ClientSession
+    streams: Streams
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        """Status and JSON of a POST below /v1."""
+        given = more if "data" in more else {"json": body, **more}
+        async with self.http.post(f"{self.url}/v1{path}", **given) as response:
+            return response.status, await response.json()
+
+    async def call(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
+        """Status and JSON of any request below the root."""
+        async with self.http.request(method, f"{self.url}{path}", **more) as response:
+            return response.status, await response.json()
+
+    async def stream(self, body: Mapping[str, Any]) -> bytes:
+        """Everything a streamed response says."""
+        async with self.http.post(f"{self.url}/v1/responses", json={**body, "stream": True}) as response:
+            assert response.status == 200
+            return await response.read()
+
+
+@asynccontextmanager
+async def served(
+    *,
+    pace: Pace = FAST,
+    voice: Voice = BRIEF,
+    faults: tuple[FaultRule, ...] = (),
+    scheduler: SchedulerConfig | None = None,
+    gateway: GatewayConfig | None = None,
+) -> AsyncIterator[Served]:
+    """At the end nothing may be left: no stream, no sequence, no fault in the store."""
+    store, clock, telemetry = MemoryStore(), SystemClock(), Telemetry()
+    engine = SimulatedEngine(EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults))
+    config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
+    dispatcher = Dispatcher([engine], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
+    hub = Hub(store, dispatcher, clock, telemetry)
+    chats = Chats(store, clock, random_id, hub.busy)
+
+    def health() -> dict[str, Any]:
+        states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}
+        return {"status": "ok" if states else "down", "ready": bool(states), "engines": states}
+
+    app = create_app(hub, chats, store, gateway or GatewayConfig(), health=health, metrics=lambda: "up 1\n")
+    await dispatcher.start()
+    await hub.start()
+    serving = runner(app, shutdown_seconds=1.0)
+    await serving.setup()
+    site = web.TCPSite(serving, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{serving.addresses[0][1]}"
+    try:
+        async with (
+            AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
+            aiohttp.ClientSession() as http,
+        ):
+            yield Served(url, store, engine, hub, client, http, app[STREAMS])
+    finally:
+        await hub.close()
+        await serving.cleanup()
+        dispatcher.scheduler.validate()
+        await dispatcher.close()
+    assert len(app[STREAMS]) == 0
+    assert await store.verify() == ()
+    assert await store.unfinished() == ()
