@@ -1,0 +1,73 @@
+"""One lane: what waits for one model in one class, which engines serve it, and what is known of its requests."""
+
+from __future__ import annotations
+
+from hubbub.core.budget import EngineBudget
+from hubbub.core.rate import Rate
+from hubbub.core.ticket import Ticket
+from hubbub.core.types import Priority, Usage
+from hubbub.core.waiting import WaitingRoom
+
+OUTPUT_SHARE = 1 / 16
+"""Weight of the newest answer in the expected output: the last 16 answers or so count."""
+MIN_RETRY_S, MAX_RETRY_S = 1.0, 120.0
+
+
+class Lane:
+    """``expected``: output tokens of an answer, averaged over those that finished. ``chats``: for bulk, the lane of the
+    same model that goes first."""
+
+    __slots__ = ("chats", "engines", "expected", "model", "priority", "rate", "room", "unserved_since")
+
+    def __init__(self, priority: Priority, model: str, expected: float, now: float, chats: Lane | None) -> None:
+        self.priority = priority
+        self.model = model
+        self.expected = expected
+        self.chats = chats
+        self.room = WaitingRoom(model)
+        self.rate = Rate()
+        self.engines: list[EngineBudget] = []
+        self.unserved_since = now
+
+    def serve(self, engines: list[EngineBudget], now: float) -> None:
+        """These engines have the model now."""
+        if self.engines and not engines:
+            self.unserved_since = now
+        self.engines = engines
+
+    def has_slot(self) -> bool:
+        for engine in self.engines:  # noqa: SIM110 - any() with a generator takes three times as long here
+            if engine.has_slot(self.priority):
+                return True
+        return False
+
+    def began(self, now: float) -> None:
+        self.rate.begin(now)
+        if self.chats is not None:
+            self.chats.rate.begin(now)
+
+    def ended(self, now: float, counts: bool) -> None:
+        """A request left its engine. What bulk gives back is a slot for chats, too."""
+        self.rate.end(now, counts)
+        if self.chats is not None:
+            self.chats.rate.end(now, counts)
+
+    def learn(self, output: int) -> None:
+        self.expected += (output - self.expected) * OUTPUT_SHARE
+
+    def position(self, ticket: Ticket) -> int:
+        ahead = self.chats.room.size if self.chats is not None else 0
+        return ahead + self.room.before(ticket) + 1
+
+    def stalled(self, now: float) -> float:
+        """Seconds without an end: the best guess of how much longer, where nothing has ended yet."""
+        return self.rate.busy_until(now) if self.engines else now - self.unserved_since
+
+
+def output_of(ticket: Ticket, usage: Usage) -> int:
+    """Output tokens of all attempts: what the engine says of the last, else what was seen of it."""
+    return ticket.before + (usage.output_tokens if usage.total_tokens else ticket.produced)
+
+
+def clamp_retry(seconds: float) -> float:
+    return min(max(seconds, MIN_RETRY_S), MAX_RETRY_S)
