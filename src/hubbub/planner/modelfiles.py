@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,8 @@ def read_gguf(path: Path, option: str = "model") -> tuple[ModelShape, Quant | No
     end = max((offset + size for _, _, size, offset, _ in infos), default=0)
     if end and path.stat().st_size < end:
         raise reader.fail(f"the file is cut short: {end - path.stat().st_size:,} bytes of weights are missing")
-    return _gguf_shape(meta, path, reader), _gguf_quant(infos)
+    tied = not any(info[0] == "output.weight" for info in infos)
+    return replace(_gguf_shape(meta, path, reader), tied=tied), _gguf_quant(infos)
 
 
 def _tensor(reader: _Reader) -> tuple[str, float, float, int, int]:
@@ -272,7 +274,6 @@ def _gguf_shape(meta: dict[str, Any], path: Path, reader: _Reader) -> ModelShape
         head_dim=number("attention.key_length", hidden // heads),
         ffn=number("feed_forward_length", 0),
         vocab=vocab,
-        tied=False,
         context=number("context_length", 0),
         experts=experts,
         top_k=number("expert_used_count", 0),
