@@ -1,6 +1,6 @@
 """Fitted coefficients: how they are looked up for a case, and how sure they are.
 
-The logarithm of a coefficient is its prior plus one effect for each group the case belongs to: engine, engine and
+A coefficient is its prior, stretched by one effect for each group the case belongs to: engine, engine and
 version, card, family of cards, engine on card, quantization, and so on down to engine with model. A group the fit
 has not seen adds nothing, so that an unknown card falls back to its family and an unknown engine to the prior.
 """
@@ -8,7 +8,6 @@ has not seen adds nothing, so that an unknown card falls back to its family and 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hubbub.planner.cases import MEMORY, Case
-from hubbub.planner.step_time import COEFFICIENTS, PRIORS, Floats
+from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient
 
 # Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
 _PHYSICAL = ("weights", "kv", "compute", "prefill")
@@ -26,7 +25,7 @@ _OVERHEAD = ("layer_us", "seq_us", "step_ms")
 _REQUEST = ("request_ms", "serial_ms", "tail")
 _LINK = ("comm", "hop_us")
 KINDS: dict[str, dict[tuple[str, ...], float]] = {
-    "all": {_PHYSICAL: 0.4, _OVERHEAD: 1.0, _REQUEST: 0.7, _LINK: 0.7, ("ramp",): 0.15},
+    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _REQUEST: 0.7, _LINK: 0.7, ("ramp",): 0.15},
     "engine": {("ramp",): 0.1, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _REQUEST: 0.6, _LINK: 0.5},
     "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _REQUEST: 0.5},
     "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
@@ -121,12 +120,11 @@ class Coefficients:
         out: dict[str, Floats] = {}
         for name in COEFFICIENTS:
             table = self.effects.get(name, {})
-            base = math.log(PRIORS[name])
             logs = [
-                base + sum(table[kind].get(group, 0.0) for kind, group in member.items() if kind in table)
+                sum(table[kind].get(group, 0.0) for kind, group in member.items() if kind in table)
                 for member in memberships
             ]
-            out[name] = np.exp(np.array(logs, dtype=float))
+            out[name] = coefficient(name, np.array(logs, dtype=float))
         return out
 
     def nearness(self, case: Case) -> str:

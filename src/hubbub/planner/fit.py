@@ -29,7 +29,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
 from hubbub.planner.coefficients import KINDS, Coefficients, from_json, groups, metric_class
 from hubbub.planner.footprint import memory_figure
-from hubbub.planner.step_time import COEFFICIENTS, PRIORS, Floats, Steps, Table, figure, roofline, table_of
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, figure, roofline, table_of
 
 SIGMA = 0.06
 """Noise of one row in logarithms: repeated runs of one set-up in the data differ by about this."""
@@ -107,7 +107,7 @@ class Problem:
                         if key not in places:
                             places[key] = len(self.keys)
                             self.keys.append(key)
-                            self.deviations.append(deviation)
+                            self.deviations.append(deviation * (1.8 if name in FLOORS else 1.0))
                         entries[name][0].append(row)
                         entries[name][1].append(places[key])
         shape = (len(data.cases), len(self.keys))
@@ -121,9 +121,7 @@ class Problem:
         self.weight = np.clip(weight, 0.25, 2.0) * np.array([1.0 if case.sure else 0.4 for case in data.cases])
 
     def coefficients(self, effects: Floats) -> dict[str, Floats]:
-        return {
-            name: np.exp(np.clip(np.log(PRIORS[name]) + self.design[name] @ effects, -14, 9)) for name in COEFFICIENTS
-        }
+        return {name: coefficient(name, self.design[name] @ effects) for name in COEFFICIENTS}
 
     def residual(self, coefficients: dict[str, Floats]) -> Floats:
         predicted = predict(self.metrics, self.data.table, coefficients)
@@ -132,7 +130,8 @@ class Problem:
     def jacobian(self, coefficients: dict[str, Floats], residual: Floats) -> sparse.csr_matrix:
         total = sparse.csr_matrix((len(residual), len(self.keys)))
         for name in COEFFICIENTS:
-            moved = {**coefficients, name: coefficients[name] * np.exp(STEP)}
+            floor = FLOORS.get(name, 0.0)
+            moved = {**coefficients, name: floor + (coefficients[name] - floor) * np.exp(STEP)}
             slope = (self.residual(moved) - residual) / STEP
             total = total + sparse.diags(slope) @ self.design[name]
         return sparse.csr_matrix(total)

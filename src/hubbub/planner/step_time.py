@@ -38,7 +38,16 @@ PRIORS: dict[str, float] = {
     "scale": 1.0,
 }
 COEFFICIENTS = tuple(PRIORS)
+FLOORS = {"weights": 1.0, "kv": 1.0, "compute": 1.0, "prefill": 1.0}
+"""Nothing reads faster than the memory's bandwidth or multiplies faster than the peak rate."""
 MODES = ("static", "closed", "burst", "rate", "saturated")
+
+
+def coefficient(name: str, effect: Floats) -> Floats:
+    """The coefficient whose effects add up to ``effect``: the prior's distance from its floor, stretched."""
+    floor = FLOORS.get(name, 0.0)
+    stretched: Floats = floor + (PRIORS[name] - floor) * np.exp(np.clip(effect, -9, 6))
+    return stretched
 
 
 @dataclass(slots=True)
