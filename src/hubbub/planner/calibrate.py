@@ -24,7 +24,7 @@ from hubbub.core.errors import BadRequest, EngineUnavailable
 from hubbub.planner.cases import Case, Work
 from hubbub.planner.coefficients import Coefficients, groups
 from hubbub.planner.setup import Setup
-from hubbub.planner.step_time import FLOORS, PRIORS, Floats, Steps, figure, table_of
+from hubbub.planner.step_time import FLOORS, Floats, Steps, figure, prior, table_of
 
 _WORDS = "the sea wind carries old stories over quiet hills and every lamp keeps a small name for the night".split()
 TIMEOUT_S = 110.0
@@ -243,7 +243,7 @@ def apply(setup: Setup, record: Calibration) -> Setup:
         for coefficient in names:
             floor = FLOORS.get(coefficient, 0.0)
             now = float(base[coefficient][0])
-            wanted = max(now * factor - floor, (PRIORS[coefficient] - floor) * 1e-3)
+            wanted = max(now * factor - floor, (prior(coefficient, case) - floor) * 1e-3)
             slot = effects.setdefault(coefficient, {}).setdefault("model_version_quant", {})
             slot[name] = slot.get(name, 0.0) + math.log(wanted / max(now - floor, 1e-9))
     spread = max(0.05, min(2.0 * record.residual_after + 0.03, 0.5))

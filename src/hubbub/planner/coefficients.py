@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hubbub.planner.cases import MEMORY, Case
-from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient
+from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient, prior
 
 # Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
 _PHYSICAL = ("weights", "kv", "compute", "prefill")
@@ -116,6 +116,7 @@ class Coefficients:
 
     def values(self, cases: Iterable[Case]) -> dict[str, Floats]:
         """Each coefficient as an array of one value a case."""
+        cases = list(cases)
         memberships = [groups(case) for case in cases]
         out: dict[str, Floats] = {}
         for name in COEFFICIENTS:
@@ -124,7 +125,8 @@ class Coefficients:
                 sum(table[kind].get(group, 0.0) for kind, group in member.items() if kind in table)
                 for member in memberships
             ]
-            out[name] = coefficient(name, np.array(logs, dtype=float))
+            start = np.array([prior(name, case) for case in cases])
+            out[name] = coefficient(name, start, np.array(logs, dtype=float))
         return out
 
     def nearness(self, case: Case) -> str:

@@ -29,7 +29,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
 from hubbub.planner.coefficients import KINDS, Coefficients, from_json, groups, metric_class
 from hubbub.planner.footprint import memory_figure
-from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, figure, roofline, table_of
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, figure, prior, roofline, table_of
 
 SIGMA = 0.06
 """Noise of one row in logarithms: repeated runs of one set-up in the data differ by about this."""
@@ -91,6 +91,7 @@ class Problem:
     def __init__(self, data: Data) -> None:
         self.data = data
         self.metrics = [case.metric for case in data.cases]
+        self.start = {name: np.array([prior(name, case) for case in data.cases]) for name in COEFFICIENTS}
         self.keys: list[tuple[str, str, str]] = []
         self.deviations: list[float] = []
         member = [groups(case) for case in data.cases]
@@ -107,7 +108,7 @@ class Problem:
                         if key not in places:
                             places[key] = len(self.keys)
                             self.keys.append(key)
-                            self.deviations.append(deviation * (1.8 if name in FLOORS else 1.0))
+                            self.deviations.append(deviation * (1.4 if name in FLOORS else 1.0))
                         entries[name][0].append(row)
                         entries[name][1].append(places[key])
         shape = (len(data.cases), len(self.keys))
@@ -121,7 +122,7 @@ class Problem:
         self.weight = np.clip(weight, 0.25, 2.0) * np.array([1.0 if case.sure else 0.4 for case in data.cases])
 
     def coefficients(self, effects: Floats) -> dict[str, Floats]:
-        return {name: coefficient(name, self.design[name] @ effects) for name in COEFFICIENTS}
+        return {n: coefficient(n, self.start[n], self.design[n] @ effects) for n in COEFFICIENTS}
 
     def residual(self, coefficients: dict[str, Floats]) -> Floats:
         predicted = predict(self.metrics, self.data.table, coefficients)

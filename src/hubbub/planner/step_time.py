@@ -38,15 +38,55 @@ PRIORS: dict[str, float] = {
     "scale": 1.0,
 }
 COEFFICIENTS = tuple(PRIORS)
-FLOORS = {"weights": 1.0, "kv": 1.0, "compute": 1.0, "prefill": 1.0}
-"""Nothing reads faster than the memory's bandwidth or multiplies faster than the peak rate."""
 MODES = ("static", "closed", "burst", "rate", "saturated")
+FLOORS = {"weights": 0.8, "kv": 0.8, "compute": 0.8, "prefill": 0.8}
+"""Nothing reads much faster than the memory's bandwidth or multiplies faster than the peak rate; a data sheet may be
+off by some of it (boost clocks, larger cuts of a chip)."""
+KERNELS: dict[str, tuple[float, float, float]] = {
+    "ampere": (1.45, 1.35, 1.4),
+    "hopper": (1.38, 1.2, 1.45),
+    "blackwell": (1.4, 1.3, 1.7),
+    "blackwell-ws": (1.28, 1.25, 1.35),
+    "blackwell-small": (1.3, 1.3, 2.0),
+    "ada": (1.25, 1.25, 1.65),
+    "ada-consumer": (1.12, 1.2, 1.25),
+    "ampere-consumer": (1.2, 1.3, 1.4),
+    "ampere-ws": (1.25, 1.3, 1.5),
+    "turing": (1.3, 1.5, 2.0),
+    "volta": (1.4, 1.6, 2.0),
+    "pascal": (1.5, 2.0, 3.0),
+    "cdna": (1.9, 2.2, 2.8),
+    "cdna2": (1.9, 2.2, 2.8),
+    "rdna": (1.6, 2.0, 2.8),
+    "apu": (1.4, 2.0, 3.0),
+    "arc": (2.2, 2.5, 4.0),
+    "pvc": (3.5, 4.0, 5.0),
+    "gaudi": (1.6, 2.0, 2.0),
+    "ascend": (1.9, 2.2, 2.2),
+    "apple": (1.3, 1.6, 1.8),
+    "sbc": (1.5, 2.0, 2.5),
+    "riscv": (3.0, 3.0, 4.0),
+}
+"""Weights, KV and prefill factors of a family of cards before any engine: one over the share of peak that GEMM at
+m = 1..64, decode attention and GEMM at m >= 1000 reach (kernel_efficiency.csv: A100 66/77/77 %, H100 74/91/80 %,
+RTX 4090 93/90/100 %, L40S 81/83/60 %, RTX PRO 6000 77/83/82 %, H20 prefill 92 %); families without a row are set by
+their neighbours and by end-to-end rows of other engines."""
 
 
-def coefficient(name: str, effect: Floats) -> Floats:
-    """The coefficient whose effects add up to ``effect``: the prior's distance from its floor, stretched."""
+def prior(name: str, case: Case) -> float:
+    """The coefficient before fitting, on the case's card."""
+    place = {"weights": 0, "kv": 1, "prefill": 2, "compute": 2}.get(name)
+    if place is None:
+        return PRIORS[name]
+    card = case.machine.card
+    value = KERNELS.get(card.family, (1.4, 1.6, 2.0))[place]
+    return 1.15 if card.name == "H20" and place == 2 else value
+
+
+def coefficient(name: str, start: Floats, effect: Floats) -> Floats:
+    """The coefficient whose effects add up to ``effect``: the distance of ``start`` from its floor, stretched."""
     floor = FLOORS.get(name, 0.0)
-    stretched: Floats = floor + (PRIORS[name] - floor) * np.exp(np.clip(effect, -9, 6))
+    stretched: Floats = floor + (start - floor) * np.exp(np.clip(effect, -9, 6))
     return stretched
 
 
