@@ -21,18 +21,19 @@ from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient, prior
 
 # Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
 _PHYSICAL = ("weights", "kv", "compute", "prefill")
-_OVERHEAD = ("layer_us", "seq_us", "step_ms")
+_OVERHEAD = ("layer_us", "step_ms")
+_SEQUENCE = ("seq_us",)
 _REQUEST = ("request_ms", "serial_ms", "tail")
 _LINK = ("comm", "hop_us")
 KINDS: dict[str, dict[tuple[str, ...], float]] = {
-    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _REQUEST: 0.7, _LINK: 0.7, ("ramp",): 0.15},
-    "engine": {("ramp",): 0.1, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _REQUEST: 0.6, _LINK: 0.5},
-    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _REQUEST: 0.5},
+    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, ("ramp",): 0.15},
+    "engine": {("ramp",): 0.1, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.5},
+    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.25},
     "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
     "card": {_PHYSICAL: 0.2, _OVERHEAD: 0.2, _LINK: 0.4},
     "engine_cards": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
-    "engine_card": {_PHYSICAL: 0.25, _OVERHEAD: 0.4, _REQUEST: 0.4, _LINK: 0.5},
-    "version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.3, _REQUEST: 0.3},
+    "engine_card": {_PHYSICAL: 0.25, _OVERHEAD: 0.4, _SEQUENCE: 0.2, _REQUEST: 0.2, _LINK: 0.5},
+    "version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.3, _SEQUENCE: 0.2, _REQUEST: 0.2},
     "quant": {_PHYSICAL: 0.3, _OVERHEAD: 0.3},
     "quant_engine": {_PHYSICAL: 0.25, _OVERHEAD: 0.3},
     "quant_cards": {_PHYSICAL: 0.25},
@@ -43,8 +44,8 @@ KINDS: dict[str, dict[tuple[str, ...], float]] = {
     "kv8": {("kv",): 0.3},
     "gqa": {("kv",): 0.3},
     "gqa_engine": {("kv",): 0.3},
-    "mode": {("prefill", "seq_us"): 0.15, ("request_ms", "serial_ms"): 0.3},
-    "mode_engine": {("prefill", "seq_us"): 0.15, ("request_ms", "serial_ms"): 0.3},
+    "mode": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2},
+    "mode_engine": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2},
     "tp_engine": {("comm", "hop_us"): 0.3, ("scale",): 0.1},
     "tp_card": {("comm", "hop_us"): 0.3, ("scale",): 0.1},
     "model": {("scale",): 0.06},
@@ -53,9 +54,16 @@ KINDS: dict[str, dict[tuple[str, ...], float]] = {
     "model_version_quant": {("scale",): 0.05},
     "family": {("scale",): 0.05},
     "eager": {_OVERHEAD: 0.5},
+    "long": {_OVERHEAD: 0.8},
+    "long_card": {_OVERHEAD: 0.4},
     "speculative": {("scale",): 0.4},
     "pipeline": {_PHYSICAL: 0.15},
 }
+
+
+def _beyond_graphs(case: Case) -> bool:
+    old = case.engine.family == "vllm" and case.engine.version in ("v0.4", "v0.6")
+    return old and case.work.tokens_in + case.work.tokens_out > 8192
 
 
 def groups(case: Case) -> dict[str, str]:
@@ -96,6 +104,9 @@ def groups(case: Case) -> dict[str, str]:
         "model_version_quant": f"{case.shape.name}|{version}|{quant.family}",
         "family": family,
         "eager": "eager" if case.eager else "",
+        # until V1, vLLM ran contexts beyond 8192 tokens without CUDA graphs (max_seq_len_to_capture)
+        "long": version if _beyond_graphs(case) else "",
+        "long_card": f"{version}|{card.name}" if _beyond_graphs(case) else "",
         "speculative": "speculative" if case.speculative else "",
         "pipeline": f"pipeline|{engine.family}" if case.machine.pipeline > 1 else "",
     }

@@ -27,7 +27,7 @@ PRIORS: dict[str, float] = {
     "compute": 1.6,
     "prefill": 1.8,
     "layer_us": 12.0,
-    "seq_us": 4.0,
+    "seq_us": 5.0,
     "step_ms": 0.4,
     "request_ms": 12.0,  # HTTP, tokenizer, scheduling: BLIS fits 15.6 ms
     "serial_ms": 1.0,
