@@ -183,10 +183,20 @@ def _config(folder: Path, **fields: object) -> Path:
 
 def test_a_config_gives_the_same_shape_as_the_card(tmp_path: Path) -> None:
     _config(
-        tmp_path, model_type="qwen2", num_hidden_layers=28, hidden_size=3584, num_attention_heads=28, num_key_value_heads=4,
-        intermediate_size=18944, vocab_size=152064, tie_word_embeddings=False, max_position_embeddings=131072,
-        quantization_config={"quant_method": "awq", "bits": 4}, sliding_window=131072, use_sliding_window=False,
-    )  # fmt: skip
+        tmp_path,
+        model_type="qwen2",
+        num_hidden_layers=28,
+        hidden_size=3584,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        intermediate_size=18944,
+        vocab_size=152064,
+        tie_word_embeddings=False,
+        max_position_embeddings=131072,
+        quantization_config={"quant_method": "awq", "bits": 4},
+        sliding_window=131072,
+        use_sliding_window=False,
+    )
     shape, quant = load_model(str(tmp_path))
     card = cards()["Qwen2.5-7B"]
     assert shape.total_params == card.total_params
@@ -197,10 +207,21 @@ def test_a_config_gives_the_same_shape_as_the_card(tmp_path: Path) -> None:
 
 def test_a_hybrid_config_keeps_kv_on_its_attention_layers_only(tmp_path: Path) -> None:
     path = _config(
-        tmp_path, text_config={"num_hidden_layers": 64, "hidden_size": 5120, "num_attention_heads": 24, "head_dim": 256,
-        "num_key_value_heads": 4, "intermediate_size": 17408, "vocab_size": 248320, "full_attention_interval": 4,
-        "linear_num_value_heads": 48, "linear_value_head_dim": 128, "linear_key_head_dim": 128},
-    )  # fmt: skip
+        tmp_path,
+        text_config={
+            "num_hidden_layers": 64,
+            "hidden_size": 5120,
+            "num_attention_heads": 24,
+            "head_dim": 256,
+            "num_key_value_heads": 4,
+            "intermediate_size": 17408,
+            "vocab_size": 248320,
+            "full_attention_interval": 4,
+            "linear_num_value_heads": 48,
+            "linear_value_head_dim": 128,
+            "linear_key_head_dim": 128,
+        },
+    )
     shape, _ = read_config(path)
     assert shape.kv_bytes_per_token() == 65536
     assert shape.state_bytes / MIB == pytest.approx(144)
@@ -208,10 +229,22 @@ def test_a_hybrid_config_keeps_kv_on_its_attention_layers_only(tmp_path: Path) -
 
 def test_latent_attention_is_read_from_the_config(tmp_path: Path) -> None:
     path = _config(
-        tmp_path, num_hidden_layers=61, hidden_size=7168, num_attention_heads=128, num_key_value_heads=128, head_dim=128,
-        kv_lora_rank=512, qk_rope_head_dim=64, intermediate_size=18432, vocab_size=129280, n_routed_experts=256,
-        num_experts_per_tok=8, moe_intermediate_size=2048, n_shared_experts=1, first_k_dense_replace=3,
-    )  # fmt: skip
+        tmp_path,
+        num_hidden_layers=61,
+        hidden_size=7168,
+        num_attention_heads=128,
+        num_key_value_heads=128,
+        head_dim=128,
+        kv_lora_rank=512,
+        qk_rope_head_dim=64,
+        intermediate_size=18432,
+        vocab_size=129280,
+        n_routed_experts=256,
+        num_experts_per_tok=8,
+        moe_intermediate_size=2048,
+        n_shared_experts=1,
+        first_k_dense_replace=3,
+    )
     shape, _ = read_config(path)
     assert shape.kv_bytes_per_token() == 61 * 576 * 2
     assert shape.experts == 256
@@ -234,8 +267,15 @@ def _gguf(path: Path, *, cut: int = 0, data: int = 4096) -> Path:
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()
 
-    pairs = {"block_count": 2, "embedding_length": 64, "attention.head_count": 4, "attention.head_count_kv": 2,
-             "feed_forward_length": 128, "context_length": 512, "vocab_size": 100}  # fmt: skip
+    pairs = {
+        "block_count": 2,
+        "embedding_length": 64,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 2,
+        "feed_forward_length": 128,
+        "context_length": 512,
+        "vocab_size": 100,
+    }
     body = text("general.architecture") + struct.pack("<I", 8) + text("llama")
     for key, value in pairs.items():
         body += text(f"llama.{key}") + struct.pack("<II", 4, value)

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from hubbub.planner.setup import Setup
     from hubbub.planner.simulate import Chats
 
-plan_app = typer.Typer(help="How many chats fit, how fast, how long for a gigabyte, at what cost.", no_args_is_help=True)
+plan_app = typer.Typer(
+    help="How many chats fit, how fast, how long for a gigabyte, at what cost.", no_args_is_help=True
+)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="bundled name, config.json, folder or .gguf")]
-Hardware = Annotated[str, typer.Option("--hardware", "-w", help="card such as 'RTX 4090' or '2x H100'; empty: this machine")]
+Hardware = Annotated[
+    str, typer.Option("--hardware", "-w", help="card such as 'RTX 4090' or '2x H100'; empty: this machine")
+]
 Quantization = Annotated[str, typer.Option("--quant", "-q", help="BF16, FP8, AWQ, GPTQ-Int4, Q4_K_M, ...")]
 Kv = Annotated[str, typer.Option("--kv", help="KV cache: 16, fp8, int8, 4")]
-EngineName = Annotated[str, typer.Option("--engine", "-e", help="vllm, sglang, llama.cpp, lmdeploy, tensorrt-llm, transformers")]
+EngineName = Annotated[
+    str, typer.Option("--engine", "-e", help="vllm, sglang, llama.cpp, lmdeploy, tensorrt-llm, transformers")
+]
 Version = Annotated[str, typer.Option("--engine-version")]
 Gpus = Annotated[str, typer.Option("--gpus", help="number of cards")]
 Tp = Annotated[int, typer.Option("--tp", help="cards one copy is spread over; 0: all of them")]
@@ -35,7 +41,17 @@ Png = Annotated[bool, typer.Option("--png", help="with --charts: PNG too")]
 
 
 def _setup(
-    model: str, hardware: str, quant: str, kv: str, engine: str, version: str, gpus: str, tp: int, share: float, seqs: str, context: int
+    model: str,
+    hardware: str,
+    quant: str,
+    kv: str,
+    engine: str,
+    version: str,
+    gpus: str,
+    tp: int,
+    share: float,
+    seqs: str,
+    context: int,
 ) -> Setup:
     from hubbub.planner.api import setup_here
     from hubbub.planner.setup import make_setup
@@ -46,11 +62,22 @@ def _setup(
     count = parse_count(gpus, "gpus", most=4096)
     most = parse_count(seqs, "max-num-seqs", least=0, most=4096)
     if not hardware:
-        return setup_here(model, quant=quant, kv=kv, engine=engine, version=version, context=context, max_sequences=most)
+        return setup_here(
+            model, quant=quant, kv=kv, engine=engine, version=version, context=context, max_sequences=most
+        )
     return make_setup(
-        model, hardware, quant=quant, kv=kv, engine=engine, engine_version=version, gpus=count, tp=tp,
-        share=share or None, max_sequences=most, context=context,
-    )  # fmt: skip
+        model,
+        hardware,
+        quant=quant,
+        kv=kv,
+        engine=engine,
+        engine_version=version,
+        gpus=count,
+        tp=tp,
+        share=share or None,
+        max_sequences=most,
+        context=context,
+    )
 
 
 def _out(title: str, plan: Mapping[str, Any], as_json: bool, html: Path | None, charts: Path | None, png: bool) -> None:
@@ -79,10 +106,22 @@ def _out(title: str, plan: Mapping[str, Any], as_json: bool, html: Path | None, 
 
 @plan_app.command("memory")
 def memory(
-    model: Model = "Qwen2.5-7B", hardware: Hardware = "", quant: Quantization = "", kv: Kv = "", engine: EngineName = "",
-    version: Version = "", gpus: Gpus = "1", tp: Tp = 0, share: Share = 0.0, seqs: Sequences = "0", context: Context = "4096",
-    as_json: AsJson = False, html: Html = None, charts: Charts = None, png: Png = False,
-) -> None:  # fmt: skip
+    model: Model = "Qwen2.5-7B",
+    hardware: Hardware = "",
+    quant: Quantization = "",
+    kv: Kv = "",
+    engine: EngineName = "",
+    version: Version = "",
+    gpus: Gpus = "1",
+    tp: Tp = 0,
+    share: Share = 0.0,
+    seqs: Sequences = "0",
+    context: Context = "4096",
+    as_json: AsJson = False,
+    html: Html = None,
+    charts: Charts = None,
+    png: Png = False,
+) -> None:
     """Weights, KV cache per token and per chat, overhead, and how many chats fit."""
     from hubbub.planner.chats import memory_report
     from hubbub.planner.units import parse_count
@@ -95,17 +134,33 @@ def memory(
 @plan_app.command("chats")
 def chats(
     count: Annotated[str, typer.Option("--chats", "-n", help="people who talk")] = "200",
-    model: Model = "Qwen2.5-7B", hardware: Hardware = "", quant: Quantization = "", kv: Kv = "", engine: EngineName = "",
-    version: Version = "", gpus: Gpus = "1", tp: Tp = 0, share: Share = 0.0, seqs: Sequences = "0", context: Context = "4096",
-    think: Annotated[float, typer.Option("--think", help="mean seconds between an answer and the next question")] = 20.0,
+    model: Model = "Qwen2.5-7B",
+    hardware: Hardware = "",
+    quant: Quantization = "",
+    kv: Kv = "",
+    engine: EngineName = "",
+    version: Version = "",
+    gpus: Gpus = "1",
+    tp: Tp = 0,
+    share: Share = 0.0,
+    seqs: Sequences = "0",
+    context: Context = "4096",
+    think: Annotated[
+        float, typer.Option("--think", help="mean seconds between an answer and the next question")
+    ] = 20.0,
     question: Annotated[float, typer.Option("--question", help="mean tokens of a question")] = 60.0,
     answer: Annotated[float, typer.Option("--answer", help="mean tokens of an answer")] = 250.0,
     turns: Annotated[float, typer.Option("--turns", help="mean questions in a chat")] = 12.0,
     ttft: Annotated[float, typer.Option("--ttft", help="target: seconds to the first token for 95 %")] = 2.0,
     itl: Annotated[float, typer.Option("--itl", help="target: seconds between tokens for 95 %")] = 0.1,
-    search: Annotated[bool, typer.Option("--search/--no-search", help="find the largest number that keeps the targets")] = True,
-    as_json: AsJson = False, html: Html = None, charts: Charts = None, png: Png = False,
-) -> None:  # fmt: skip
+    search: Annotated[
+        bool, typer.Option("--search/--no-search", help="find the largest number that keeps the targets")
+    ] = True,
+    as_json: AsJson = False,
+    html: Html = None,
+    charts: Charts = None,
+    png: Png = False,
+) -> None:
     """How that many chats feel: TTFT and ITL, tokens/s, queue, preemptions, the largest number, what changes it."""
     from hubbub.planner.chats import Targets, chat_report, curve
     from hubbub.planner.simulate import Chats
@@ -113,9 +168,13 @@ def chats(
 
     tokens = parse_count(context, "context")
     people = Chats(
-        parse_count(count, "chats", most=100_000), parse_positive(think, "think", zero=True), parse_positive(question, "question"),
-        parse_positive(answer, "answer"), turns=parse_positive(turns, "turns"), context=tokens,
-    )  # fmt: skip
+        parse_count(count, "chats", most=100_000),
+        parse_positive(think, "think", zero=True),
+        parse_positive(question, "question"),
+        parse_positive(answer, "answer"),
+        turns=parse_positive(turns, "turns"),
+        context=tokens,
+    )
     setup = _setup(model, hardware, quant, kv, engine, version, gpus, tp, share, seqs, tokens)
     targets = Targets(parse_positive(ttft, "ttft"), parse_positive(itl, "itl"))
     plan = chat_report(setup, people, targets, search=search)
@@ -128,21 +187,36 @@ def chats(
 def corpus(
     size: Annotated[str, typer.Option("--bytes", "-b", help="text to end up with: 1GB, 1GiB, 1e9")] = "1GB",
     lang: Annotated[str, typer.Option("--lang", "-l", help="ru, en, zh, code, ...")] = "ru",
-    model: Model = "Qwen2.5-7B", hardware: Hardware = "", quant: Quantization = "", kv: Kv = "", engine: EngineName = "",
-    version: Version = "", gpus: Gpus = "1", tp: Tp = 0, share: Share = 0.0, seqs: Sequences = "0",
+    model: Model = "Qwen2.5-7B",
+    hardware: Hardware = "",
+    quant: Quantization = "",
+    kv: Kv = "",
+    engine: EngineName = "",
+    version: Version = "",
+    gpus: Gpus = "1",
+    tp: Tp = 0,
+    share: Share = 0.0,
+    seqs: Sequences = "0",
     record: Annotated[float, typer.Option("--record", help="mean tokens of a record")] = 250.0,
     prompt: Annotated[float, typer.Option("--prompt", help="tokens of a prompt")] = 200.0,
     shared: Annotated[float, typer.Option("--shared", help="of these, tokens that all prompts begin with")] = 150.0,
     pack: Annotated[int, typer.Option("--pack", help="records asked for in one request")] = 1,
     accept: Annotated[float, typer.Option("--accept", help="share of the text that filters keep")] = 0.85,
     beside: Annotated[str, typer.Option("--beside", help="live chats served at the same time")] = "0",
-    sample: Annotated[Path | None, typer.Option("--sample", help="a file of your own text, to measure bytes per token")] = None,
+    sample: Annotated[
+        Path | None, typer.Option("--sample", help="a file of your own text, to measure bytes per token")
+    ] = None,
     tokenizer: Annotated[str, typer.Option("--tokenizer", help="for --sample: qwen, tokenizer.json or .gguf")] = "qwen",
     price_in: Annotated[float, typer.Option("--price-in", help="API: USD a million tokens in")] = 0.0,
     price_out: Annotated[float, typer.Option("--price-out", help="API: USD a million tokens out")] = 0.0,
-    scenarios: Annotated[bool, typer.Option("--scenarios", help="the four ways: API, one stream, ten, batching")] = False,
-    as_json: AsJson = False, html: Html = None, charts: Charts = None, png: Png = False,
-) -> None:  # fmt: skip
+    scenarios: Annotated[
+        bool, typer.Option("--scenarios", help="the four ways: API, one stream, ten, batching")
+    ] = False,
+    as_json: AsJson = False,
+    html: Html = None,
+    charts: Charts = None,
+    png: Png = False,
+) -> None:
     """How long a gigabyte of text takes, and what it costs."""
     from hubbub.planner import corpus as work
     from hubbub.planner.simulate import Chats
@@ -159,7 +233,14 @@ def corpus(
     if people is not None and not people.count:
         people = None
     text = sample_size(sample, tokenizer) if sample is not None else None
-    _out(f"{size} of {lang}: {setup.name}", work.corpus_report(setup, job, beside=people, text=text), as_json, html, charts, png)
+    _out(
+        f"{size} of {lang}: {setup.name}",
+        work.corpus_report(setup, job, beside=people, text=text),
+        as_json,
+        html,
+        charts,
+        png,
+    )
 
 
 def _names(text: str) -> list[str]:
@@ -170,13 +251,18 @@ def _names(text: str) -> list[str]:
 def compare(
     machines: Annotated[str, typer.Option("--machines", help="comma-separated; empty: the usual ones")] = "",
     models: Annotated[str, typer.Option("--models", help="comma-separated")] = "",
-    engines: Annotated[str, typer.Option("--engines", help="comma-separated; empty: the usual one for each machine")] = "",
+    engines: Annotated[
+        str, typer.Option("--engines", help="comma-separated; empty: the usual one for each machine")
+    ] = "",
     quants: Annotated[str, typer.Option("--quants", help="comma-separated; empty: what fits")] = "",
     size: Annotated[str, typer.Option("--bytes", "-b")] = "1GB",
     lang: Annotated[str, typer.Option("--lang", "-l")] = "ru",
     count: Annotated[str, typer.Option("--chats", "-n", help="live chats to judge by; 0: none")] = "0",
-    as_json: AsJson = False, html: Html = None, charts: Charts = None, png: Png = False,
-) -> None:  # fmt: skip
+    as_json: AsJson = False,
+    html: Html = None,
+    charts: Charts = None,
+    png: Png = False,
+) -> None:
     """What to buy or rent: machines, models and engines side by side; a star: no other is both cheaper and faster."""
     from hubbub.planner.compare import DEFAULT_MACHINES, DEFAULT_MODELS, Ask
     from hubbub.planner.compare import compare as run
@@ -187,9 +273,12 @@ def compare(
     people = parse_count(count, "chats", least=0, most=100_000)
     ask = Ask(Job(parse_bytes(size, "bytes"), lang), Chats(people, context=4096) if people else None)
     plan = run(
-        ask, _names(machines) or DEFAULT_MACHINES, _names(models) or DEFAULT_MODELS,
-        engines=_names(engines) or ("",), quants=_names(quants) or ("",),
-    )  # fmt: skip
+        ask,
+        _names(machines) or DEFAULT_MACHINES,
+        _names(models) or DEFAULT_MODELS,
+        engines=_names(engines) or ("",),
+        quants=_names(quants) or ("",),
+    )
     _out("Machines compared", plan, as_json, html, charts, png)
 
 
@@ -205,7 +294,9 @@ def recommend(
     itl: Annotated[float, typer.Option("--itl")] = 0.1,
     models: Annotated[str, typer.Option("--models", help="bundled models to choose among")] = "",
     context: Context = "4096",
-    plan: Annotated[Path | None, typer.Option("--plan", help="write the file that `hubbub serve --plan` starts from")] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="write the file that `hubbub serve --plan` starts from")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The model, quantization, engine and flags to take for this machine and this job, with the runner-up and why."""
@@ -222,7 +313,12 @@ def recommend(
     people = parse_count(count, "chats", least=0, most=100_000)
     job = Job(parse_bytes(size, "bytes"), lang) if size else None
     talk = Chats(people or 50, context=parse_count(context, "context")) if people or job is None else None
-    wish = Wish(talk, job, Targets(parse_positive(ttft, "ttft"), parse_positive(itl, "itl")), parse_positive(days, "days") * 86400)
+    wish = Wish(
+        talk,
+        job,
+        Targets(parse_positive(ttft, "ttft"), parse_positive(itl, "itl")),
+        parse_positive(days, "days") * 86400,
+    )
     if models:
         wish = Wish(wish.chats, wish.job, wish.targets, wish.deadline_s, tuple(_names(models)))
     found = run(machine, wish)
@@ -240,11 +336,18 @@ def recommend(
 def calibrate(
     url: Annotated[str, typer.Option("--url", help="OpenAI-compatible base URL, such as http://127.0.0.1:8000/v1")],
     served: Annotated[str, typer.Option("--served-model", help="name the engine serves; empty: its first")] = "",
-    model: Model = "Qwen2.5-7B", hardware: Hardware = "", quant: Quantization = "", kv: Kv = "", engine: EngineName = "",
-    version: Version = "", gpus: Gpus = "1", tp: Tp = 0, context: Context = "4096",
+    model: Model = "Qwen2.5-7B",
+    hardware: Hardware = "",
+    quant: Quantization = "",
+    kv: Kv = "",
+    engine: EngineName = "",
+    version: Version = "",
+    gpus: Gpus = "1",
+    tp: Tp = 0,
+    context: Context = "4096",
     folder: Annotated[Path | None, typer.Option("--folder", help="where calibrations are kept")] = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure a running engine for under two minutes and fit this machine's coefficients."""
     from hubbub.planner.api import calibrate_here, calibration_folder
     from hubbub.planner.units import parse_count
@@ -257,14 +360,19 @@ def calibrate(
     if as_json:
         typer.echo(json.dumps(record.as_json(), indent=2))
         return
-    typer.echo(f"median error before {record.residual_before:.1%}, after {record.residual_after:.1%}, worst {record.worst_after:.1%}")
+    typer.echo(
+        f"median error before {record.residual_before:.1%}, after {record.residual_after:.1%}, "
+        f"worst {record.worst_after:.1%}"
+    )
     typer.echo(f"kept in {path}")
 
 
 @plan_app.command("validate")
 def validate(
     csv: Annotated[Path, typer.Option("--csv", help="rows in the form of published.csv")],
-    out: Annotated[Path | None, typer.Option("--json", help="write one object a row: predicted, low, high, reason")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--json", help="write one object a row: predicted, low, high, reason")
+    ] = None,
     tables: Annotated[Path | None, typer.Option("--tables", help="write the error tables as JSON")] = None,
 ) -> None:
     """Predict measured rows and show the errors by metric, engine on hardware, and set."""
@@ -284,23 +392,26 @@ def validate(
 
 
 @plan_app.command("models")
-def models() -> None:
+def list_models() -> None:
     """The bundled models."""
     from hubbub.planner.models import cards
 
     for shape in cards().values():
         kv = shape.kv_bytes_per_token() / 1024
-        typer.echo(f"{shape.name:28} {shape.total_params / 1e9:8.2f} B parameters  {kv:8.1f} KiB of KV a token  {shape.source}")
+        typer.echo(
+            f"{shape.name:28} {shape.total_params / 1e9:8.2f} B parameters  {kv:8.1f} KiB of KV a token  {shape.source}"
+        )
 
 
 @plan_app.command("cards")
-def cards() -> None:
+def list_cards() -> None:
     """The known cards and processors."""
     from hubbub.planner.hardware import cards as known
 
-    for card in known.values():
+    for card in known().values():
         typer.echo(
-            f"{card.name:22} {card.memory_gib:7.1f} GiB {card.bandwidth_gbs:7.0f} GB/s {card.fp16_tflops:7.1f} TFLOP/s in 16 bit  {card.source}"
+            f"{card.name:22} {card.memory_gib:7.1f} GiB {card.bandwidth_gbs:7.0f} GB/s "
+            f"{card.fp16_tflops:7.1f} TFLOP/s in 16 bit  {card.source}"
         )
 
 

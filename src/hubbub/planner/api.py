@@ -1,6 +1,6 @@
 """The planner as functions that give JSON-ready dicts: what the command line prints and ``/v1/plan`` answers.
 
-``plan_request`` takes the body of a plan request and dispatches on its ``kind``. All raise the errors of ``core.errors``
+``plan_request`` takes the body of a plan request and looks at its ``kind``. All raise errors of ``core.errors``
 (BadRequest, NotFound, ContextTooLong) with the option's name in ``param``.
 """
 
@@ -32,7 +32,14 @@ def calibration_folder() -> Path:
 
 
 def setup_here(
-    model: str, *, quant: str = "", kv: str = "", engine: str = "", version: str = "", context: int = 0, max_sequences: int = 0
+    model: str,
+    *,
+    quant: str = "",
+    kv: str = "",
+    engine: str = "",
+    version: str = "",
+    context: int = 0,
+    max_sequences: int = 0,
 ) -> Setup:
     """A setup on this very machine, with its kept calibration where there is one."""
     found = detect()
@@ -63,7 +70,10 @@ def calibrate_here(
 
 async def _first_model(url: str) -> str:
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session, session.get(f"{url}/models") as answer:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+            session.get(f"{url}/models") as answer,
+        ):
             listed = (await answer.json())["data"]
             return str(listed[0]["id"])
     except (aiohttp.ClientError, TimeoutError, KeyError, IndexError, ValueError) as error:
@@ -74,7 +84,10 @@ async def _kv_tokens(url: str) -> int:
     """KV room as the engine reports it on its metrics page (vLLM: blocks x block size); 0 where it does not say."""
     root = re.sub(r"/v1/?$", "", url)
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, session.get(f"{root}/metrics") as answer:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(f"{root}/metrics") as answer,
+        ):
             text = await answer.text()
     except (aiohttp.ClientError, TimeoutError):
         return 0
@@ -88,10 +101,40 @@ async def _kv_tokens(url: str) -> int:
 def plan_request(body: Mapping[str, Any]) -> dict[str, Any]:
     """A plan from JSON: ``kind`` and the options of the command of that name, spelt as its long flags with ``_``."""
     known = {
-        "kind", "model", "hardware", "quant", "kv", "engine", "engine_version", "gpus", "tp", "max_num_seqs", "context", "chats",
-        "think", "question", "answer", "turns", "ttft", "itl", "bytes", "lang", "record", "prompt", "shared", "pack", "accept", "beside",
-        "machines", "models", "engines", "quants", "days", "curve", "search",
-    }  # fmt: skip
+        "kind",
+        "model",
+        "hardware",
+        "quant",
+        "kv",
+        "engine",
+        "engine_version",
+        "gpus",
+        "tp",
+        "max_num_seqs",
+        "context",
+        "chats",
+        "think",
+        "question",
+        "answer",
+        "turns",
+        "ttft",
+        "itl",
+        "bytes",
+        "lang",
+        "record",
+        "prompt",
+        "shared",
+        "pack",
+        "accept",
+        "beside",
+        "machines",
+        "models",
+        "engines",
+        "quants",
+        "days",
+        "curve",
+        "search",
+    }
     unknown = sorted(set(body) - known)
     if unknown:
         raise BadRequest(f"{unknown[0]}: not an option of a plan", param=unknown[0])
@@ -104,8 +147,7 @@ def plan_request(body: Mapping[str, Any]) -> dict[str, Any]:
         return plan | ({"curve": curve(setup, people)} if body.get("curve") else {})
     if kind == "corpus":
         beside = parse_count(body.get("beside", 0), "beside", least=0)
-        people = Chats(beside) if beside else None
-        return corpus.corpus_report(_setup(body), _job(body), beside=people)
+        return corpus.corpus_report(_setup(body), _job(body), beside=Chats(beside) if beside else None)
     if kind == "scenarios":
         return corpus.scenarios(parse_bytes(body.get("bytes", "1GB")), str(body.get("lang", "ru")))
     if kind == "compare":
@@ -115,7 +157,11 @@ def plan_request(body: Mapping[str, Any]) -> dict[str, Any]:
             ask, body.get("machines") or compare.DEFAULT_MACHINES, body.get("models") or compare.DEFAULT_MODELS, **lists
         )
     if kind == "recommend":
-        machine = make_machine(str(body["hardware"]), parse_count(body.get("gpus", 1), "gpus")) if body.get("hardware") else detect().machine
+        machine = (
+            make_machine(str(body["hardware"]), parse_count(body.get("gpus", 1), "gpus"))
+            if body.get("hardware")
+            else detect().machine
+        )
         wish = recommend.Wish(
             _chats(body) if body.get("chats") or not body.get("bytes") else None,
             _job(body) if body.get("bytes") else None,
@@ -135,14 +181,26 @@ def _setup(body: Mapping[str, Any]) -> Setup:
     model = text("model") or "Qwen2.5-7B"
     if not body.get("hardware"):
         return setup_here(
-            model, quant=text("quant"), kv=text("kv"), engine=text("engine"), version=text("engine_version"), context=context,
+            model,
+            quant=text("quant"),
+            kv=text("kv"),
+            engine=text("engine"),
+            version=text("engine_version"),
+            context=context,
             max_sequences=most,
-        )  # fmt: skip
+        )
     return make_setup(
-        model, text("hardware"), quant=text("quant"), kv=text("kv"), engine=text("engine"), engine_version=text("engine_version"),
-        gpus=parse_count(body.get("gpus", 1), "gpus", most=4096), tp=parse_count(body.get("tp", 0), "tp", least=0),
-        max_sequences=most, context=context,
-    )  # fmt: skip
+        model,
+        text("hardware"),
+        quant=text("quant"),
+        kv=text("kv"),
+        engine=text("engine"),
+        engine_version=text("engine_version"),
+        gpus=parse_count(body.get("gpus", 1), "gpus", most=4096),
+        tp=parse_count(body.get("tp", 0), "tp", least=0),
+        max_sequences=most,
+        context=context,
+    )
 
 
 def _context(body: Mapping[str, Any]) -> int:
@@ -154,18 +212,29 @@ def _chats(body: Mapping[str, Any]) -> Chats:
         return parse_positive(float(body.get(key, default)), key, zero=zero)
 
     return Chats(
-        parse_count(body.get("chats", 200), "chats", most=100_000), number("think", 20, zero=True), number("question", 60),
-        number("answer", 250), turns=number("turns", 12), context=_context(body),
-    )  # fmt: skip
+        parse_count(body.get("chats", 200), "chats", most=100_000),
+        number("think", 20, zero=True),
+        number("question", 60),
+        number("answer", 250),
+        turns=number("turns", 12),
+        context=_context(body),
+    )
 
 
 def _targets(body: Mapping[str, Any]) -> Targets:
-    return Targets(parse_positive(float(body.get("ttft", 2)), "ttft"), parse_positive(float(body.get("itl", 0.1)), "itl"))
+    return Targets(
+        parse_positive(float(body.get("ttft", 2)), "ttft"), parse_positive(float(body.get("itl", 0.1)), "itl")
+    )
 
 
 def _job(body: Mapping[str, Any]) -> corpus.Job:
     base = corpus.Job(parse_bytes(body.get("bytes", "1GB")), str(body.get("lang", "ru")))
     return corpus.Job(
-        base.size, base.lang, float(body.get("record", base.record)), float(body.get("prompt", base.prompt)),
-        float(body.get("shared", base.shared)), int(body.get("pack", base.pack)), float(body.get("accept", base.accept)),
-    )  # fmt: skip
+        base.size,
+        base.lang,
+        float(body.get("record", base.record)),
+        float(body.get("prompt", base.prompt)),
+        float(body.get("shared", base.shared)),
+        int(body.get("pack", base.pack)),
+        float(body.get("accept", base.accept)),
+    )

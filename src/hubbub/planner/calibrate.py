@@ -26,14 +26,19 @@ from hubbub.planner.coefficients import Coefficients, groups
 from hubbub.planner.setup import Setup
 from hubbub.planner.step_time import FLOORS, Floats, Steps, figure, prior, table_of
 
-_WORDS = "the sea wind carries old stories over quiet hills and every lamp keeps a small name for the night".split()
+_TEXT = "the sea wind carries old stories over quiet hills and every lamp keeps a small name for the night"
+_WORDS = _TEXT.split()
 TIMEOUT_S = 110.0
 PULL = 0.15
 """Standard deviation, in logarithms, of a machine's factor around the table's."""
 NOISE = 0.04
 TUNED: tuple[tuple[str, ...], ...] = (
-    ("weights", "compute"), ("kv",), ("prefill",), ("layer_us", "step_ms", "seq_us"), ("request_ms", "serial_ms"),
-)  # fmt: skip
+    ("weights", "compute"),
+    ("kv",),
+    ("prefill",),
+    ("layer_us", "step_ms", "seq_us"),
+    ("request_ms", "serial_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +148,13 @@ def _sample(point: Point, rows: Sequence[tuple[float, ...]], seconds: float) -> 
     out = np.array([r[3] for r in rows])
     gaps = (whole - first) / np.maximum(out - 1, 1)
     return Sample(
-        point.streams, float(np.mean([r[2] for r in rows])), float(out.mean()), float(first.mean()), float(gaps.mean()),
+        point.streams,
+        float(np.mean([r[2] for r in rows])),
+        float(out.mean()),
+        float(first.mean()),
+        float(gaps.mean()),
         float(out.sum() / seconds),
-    )  # fmt: skip
+    )
 
 
 # The fit ------------------------------------------------------------------------------------------------------------
@@ -213,7 +222,9 @@ def fit_factors(setup: Setup, samples: Sequence[Sample], pull: float = 0.0) -> t
     before = _predicted(cases, base, logs) - goal
     for _ in range(25):
         residual = _predicted(cases, base, logs) - goal
-        slopes = np.stack([(_predicted(cases, base, logs + d) - goal - residual) / 1e-4 for d in np.eye(len(TUNED)) * 1e-4], axis=1)
+        slopes = np.stack(
+            [(_predicted(cases, base, logs + d) - goal - residual) / 1e-4 for d in np.eye(len(TUNED)) * 1e-4], axis=1
+        )
         weight = 1 / (1 + (residual / 0.15) ** 2) / NOISE**2
         normal = (slopes.T * weight) @ slopes + np.eye(len(TUNED)) / pull**2
         step = np.linalg.solve(normal, -(slopes.T @ (weight * residual) + logs / pull**2))
@@ -223,13 +234,21 @@ def fit_factors(setup: Setup, samples: Sequence[Sample], pull: float = 0.0) -> t
     return logs, before, _predicted(cases, base, logs) - goal
 
 
-def calibrated(setup: Setup, samples: Sequence[Sample], fingerprint: str, kv_tokens: int = 0) -> tuple[Setup, Calibration]:
+def calibrated(
+    setup: Setup, samples: Sequence[Sample], fingerprint: str, kv_tokens: int = 0
+) -> tuple[Setup, Calibration]:
     """The setup with this machine's coefficients, and the record to keep."""
     logs, before, after = fit_factors(setup, samples)
     record = Calibration(
-        fingerprint, setup.name, tuple(float(math.exp(x)) for x in logs), float(np.median(np.abs(np.expm1(before)))),
-        float(np.median(np.abs(np.expm1(after)))), float(np.max(np.abs(np.expm1(after)))), tuple(samples), kv_tokens,
-    )  # fmt: skip
+        fingerprint,
+        setup.name,
+        tuple(float(math.exp(x)) for x in logs),
+        float(np.median(np.abs(np.expm1(before)))),
+        float(np.median(np.abs(np.expm1(after)))),
+        float(np.max(np.abs(np.expm1(after)))),
+        tuple(samples),
+        kv_tokens,
+    )
     return apply(setup, record), record
 
 
@@ -238,7 +257,9 @@ def apply(setup: Setup, record: Calibration) -> Setup:
     case = setup.case(Work("closed", 512, 128))
     base = setup.model.values([case])
     name = groups(case)["model_version_quant"]
-    effects = {coefficient: {k: dict(v) for k, v in kinds.items()} for coefficient, kinds in setup.model.effects.items()}
+    effects = {
+        coefficient: {k: dict(v) for k, v in kinds.items()} for coefficient, kinds in setup.model.effects.items()
+    }
     for names, factor in zip(TUNED, record.factors, strict=True):
         for coefficient in names:
             floor = FLOORS.get(coefficient, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hubbub.core.errors import HubbubError
 from hubbub.planner.engines import EngineKind, parse_engine
@@ -45,7 +45,7 @@ class Case:
     machine: Machine
     metric: str
     work: Work
-    load: Load = Load()
+    load: Load = field(default_factory=Load)
     eager: bool = False
     speculative: bool = False
     source: str = ""
@@ -58,13 +58,13 @@ class OutOfScope(Exception):
 
 
 SPEED = frozenset(
-    "output_tok_s_e2e_batch1 total_tok_s_e2e_batch1 tok_s_e2e_batch1 decode_tok_s_batch1 decode_tok_s_total "
-    "decode_tok_s_per_gpu prefill_tok_s prefill_tok_s_per_gpu output_tok_s_total output_tok_s_per_gpu total_tok_s "
-    "total_tok_s_per_gpu req_s benchmark_duration_s ttft_ms_batch".split()
+    """output_tok_s_e2e_batch1 total_tok_s_e2e_batch1 tok_s_e2e_batch1 decode_tok_s_batch1 decode_tok_s_total
+    decode_tok_s_per_gpu prefill_tok_s prefill_tok_s_per_gpu output_tok_s_total output_tok_s_per_gpu total_tok_s
+    total_tok_s_per_gpu req_s benchmark_duration_s ttft_ms_batch""".split()  # noqa: SIM905 - a column of names reads best
 )
 MEMORY = frozenset(
-    "gpu_memory_gb ram_gb weights_gib activation_peak_gib non_torch_gib kv_cache_gib kv_cache_tokens kv_blocks16 "
-    "peak_torch_gib kv_cache_gb_expected".split()
+    """gpu_memory_gb ram_gb weights_gib activation_peak_gib non_torch_gib kv_cache_gib kv_cache_tokens kv_blocks16
+    peak_torch_gib kv_cache_gb_expected""".split()  # noqa: SIM905
 )
 _LATENCY = re.compile(r"^(ttft|tpot|itl|e2e_latency|e2e|latency)_?(ms|s)?_(mean|median|avg|p50|p90|p95|p99)$")
 
@@ -97,7 +97,11 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         quant = _quant(quant_text, f"{_cell(row, 'engine')} {_cell(row, 'model')}", engine, shape)
     except HubbubError as error:
         raise OutOfScope(error.message) from error
-    if engine.family == "trtllm" and quant.math in ("fp8", "fp4") and re.search(r"nim|bench", _cell(row, "engine"), re.I):
+    if (
+        engine.family == "trtllm"
+        and quant.math in ("fp8", "fp4")
+        and re.search(r"nim|bench", _cell(row, "engine"), re.I)
+    ):
         quant = replace(quant, kv_bytes=1.0)  # NVIDIA's own checkpoints bring an 8 bit cache
     machine = _machine(Machine(card), row, engine, notes)
     work, guessed = _work(row, metric, engine, notes)
@@ -110,9 +114,18 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
     )
     speculative = bool(re.search(r"speculative|mtp\b|eagle|medusa", notes, re.I))
     return Case(
-        shape, quant, engine, machine, metric, work, load,
-        "enforce-eager" in notes, speculative, _cell(row, "file"), sure and not guessed,
-    )  # fmt: skip
+        shape,
+        quant,
+        engine,
+        machine,
+        metric,
+        work,
+        load,
+        "enforce-eager" in notes,
+        speculative,
+        _cell(row, "file"),
+        sure and not guessed,
+    )
 
 
 def _budget(engine: EngineKind, notes: str) -> int:
@@ -139,7 +152,9 @@ def _model(row: Mapping[str, str | None], notes: str) -> tuple[ModelShape, bool]
 def _quant(text: str, hints: str, engine: EngineKind, shape: ModelShape) -> Quant:
     llamacpp = engine.family == "llamacpp"
     if not text:
-        hint = re.search(r"awq|gptq[-_ ]?int[48]|gptq|fp8|int4|int8|w4a16|w8a8|4bit|8bit|q\d_\w+|mxfp4|fp4", hints, re.I)
+        hint = re.search(
+            r"awq|gptq[-_ ]?int[48]|gptq|fp8|int4|int8|w4a16|w8a8|4bit|8bit|q\d_\w+|mxfp4|fp4", hints, re.I
+        )
         text = hint.group(0) if hint else ""
     if not text and shape.name.startswith("GPT-OSS"):
         return QUANTS["MXFP4"]
@@ -168,14 +183,17 @@ def _machine(machine: Machine, row: Mapping[str, str | None], engine: EngineKind
     if machine.card.cpu:
         return replace(machine, count=1)
     tp = int(_find(r"(?<![a-z])tp(?:-size)?[ =]?(\d+)", text) or 0)
-    pp = int(_find(r"(?<![a-z])pp[ =]?(\d)\b", text) or 1) if "llama-bench" not in notes and engine.family == "trtllm" else 1
+    pp = (
+        int(_find(r"(?<![a-z])pp[ =]?(\d)\b", text) or 1)
+        if "llama-bench" not in notes and engine.family == "trtllm"
+        else 1
+    )
     if re.search(r"\b(dp|dep)[ =]?\d", text, re.I) and not tp:
         group = 1 if re.search(r"\bdp", text, re.I) else gpus // pp
         return Machine(machine.card, gpus, max(1, group), pp)
     if engine.layer_split:
         return Machine(machine.card, gpus, 1, gpus)
-    if tp > gpus:
-        gpus = tp
+    gpus = max(gpus, tp)
     tp = tp or max(1, gpus // pp)
     return Machine(machine.card, max(gpus, tp * pp), tp, pp)
 
@@ -194,12 +212,12 @@ def _lengths(row: Mapping[str, str | None], metric: str) -> tuple[float, float, 
     return max(tokens_in, 0.0), max(tokens_out if tokens_out is not None else default[1], 1.0), varied, guessed
 
 
-_SERVING = re.compile(r"output_tok_s_(total|per_gpu)|total_tok_s|req_s|benchmark|ttft_ms_(?!batch)|tpot|itl|e2e_lat|latency")
+_SERVING = re.compile(
+    r"output_tok_s_(total|per_gpu)|total_tok_s|req_s|benchmark|ttft_ms_(?!batch)|tpot|itl|e2e_lat|latency"
+)
 
 
-def _work(
-    row: Mapping[str, str | None], metric: str, engine: EngineKind, notes: str
-) -> tuple[Work, bool]:
+def _work(row: Mapping[str, str | None], metric: str, engine: EngineKind, notes: str) -> tuple[Work, bool]:
     tokens_in, tokens_out, varied, guessed = _lengths(row, metric)
     batch_text = _cell(row, "batch_or_concurrency").lower()
     batch = number(batch_text)
@@ -212,13 +230,17 @@ def _work(
         return base, guessed
     if "batch latency" in notes or "latency_s=" in notes:
         return base, guessed
-    rate = _find(r"([\d.]+) ?(?:req/s|rps|qps|requests/s)", f"{batch_text} ") or _find(r"rate (\d+(?:\.\d+)?)(?!\d)", notes)
+    rate = _find(r"([\d.]+) ?(?:req/s|rps|qps|requests/s)", f"{batch_text} ") or _find(
+        r"rate (\d+(?:\.\d+)?)(?!\d)", notes
+    )
     if rate is None and batch is not None:
         rate = _find(r"(?<!, )(?<!RPS )(\d+(?:\.\d+)?) ?RPS\b", notes)
     if rate:
         return replace(base, mode="rate", rate=rate), guessed
     if "burst" in batch_text or (count is not None and batch is not None and batch >= count):
-        return replace(base, mode="burst", requests=batch or count or 1000.0, concurrency=batch or count or 1000.0), guessed
+        return replace(
+            base, mode="burst", requests=batch or count or 1000.0, concurrency=batch or count or 1000.0
+        ), guessed
     if batch is None:
         words = re.search(r"max|satur|offline|stress|inf", batch_text) is not None or count is None
         if words:

@@ -34,9 +34,12 @@ class Bar:
 
 
 def _open(title: str, subtitle: str, height: int = HEIGHT) -> list[str]:
-    return [
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="12">',
+        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="12">'
+    )
+    return [
+        head,
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="22" font-size="16" font-weight="600" fill="#111827">{escape(title)}</text>',
         f'<text x="{_LEFT}" y="40" fill="#6b7280">{escape(subtitle)}</text>',
@@ -52,7 +55,14 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def line_chart(
-    title: str, subtitle: str, x_label: str, y_label: str, lines: Sequence[Line], *, log_x: bool = False, y_max: float = 0.0
+    title: str,
+    subtitle: str,
+    x_label: str,
+    y_label: str,
+    lines: Sequence[Line],
+    *,
+    log_x: bool = False,
+    y_max: float = 0.0,
 ) -> str:
     """Lines over a shared axis. Each line's last point carries its label and value."""
     xs = [x for line in lines for x, _ in line.points] or [0.0, 1.0]
@@ -80,7 +90,9 @@ def line_chart(
         if x - taken < 34:
             continue
         taken = x
-        out.append(f'<text x="{x:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle" fill="#374151">{_short(tick)}</text>')
+        out.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle" fill="#374151">{_short(tick)}</text>'
+        )
     out.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle" fill="#111827">{escape(x_label)}</text>')
     out.append(
         f'<text x="16" y="{HEIGHT / 2}" text-anchor="middle" fill="#111827" '
@@ -113,16 +125,22 @@ def bar_chart(title: str, subtitle: str, bars: Sequence[Bar], *, time: bool = Tr
     low, high = min(positive) * 0.7, max(positive) * 1.1
 
     def place(value: float) -> float:
-        return left + (math.log(max(value, low)) - math.log(low)) / (math.log(high) - math.log(low)) * (WIDTH - left - right)
+        return left + (math.log(max(value, low)) - math.log(low)) / (math.log(high) - math.log(low)) * (
+            WIDTH - left - right
+        )
 
     for i, bar in enumerate(bars):
         y = _TOP + 30 * i
         color = "#2563eb" if bar.marked else "#94a3b8"
         weight = "600" if bar.marked else "400"
         out.append(
-            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end" font-weight="{weight}" fill="#111827">{escape(bar.label)}</text>'
+            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end" font-weight="{weight}" '
+            f'fill="#111827">{escape(bar.label)}</text>'
         )
-        out.append(f'<rect x="{left}" y="{y + 4}" width="{max(place(bar.value) - left, 1):.1f}" height="18" rx="3" fill="{color}"/>')
+        out.append(
+            f'<rect x="{left}" y="{y + 4}" width="{max(place(bar.value) - left, 1):.1f}" '
+            f'height="18" rx="3" fill="{color}"/>'
+        )
         a, b = place(bar.low), place(bar.high)
         out.append(f'<line x1="{a:.1f}" x2="{b:.1f}" y1="{y + 13}" y2="{y + 13}" stroke="#111827" stroke-width="1.5"/>')
         text = show_time(bar.value) if time else show_count(bar.value)

@@ -31,10 +31,22 @@ def memory_report(setup: Setup, context: int) -> dict[str, Any]:
     low, high = setup.model.bands.get("memory", (0.93, 1.15))
     per_chat = shape.kv_bytes_at(context, quant.kv_bytes)
     resident = chats_that_fit(plan, shape, quant, context)
-    kv = Figure(plan.kv_bytes, plan.kv_bytes * 0.93, plan.kv_bytes * 1.07, "bytes", Provenance.PRINCIPLES,
-                "the engine's own start-up line: hubbub plan calibrate")  # fmt: skip
-    weights = Figure(plan.weights_bytes, plan.weights_bytes * max(low, 0.97), plan.weights_bytes * min(high, 1.03),
-                     "bytes", Provenance.PRINCIPLES, "the model's own files")  # fmt: skip
+    kv = Figure(
+        plan.kv_bytes,
+        plan.kv_bytes * 0.93,
+        plan.kv_bytes * 1.07,
+        "bytes",
+        Provenance.PRINCIPLES,
+        "the engine's own start-up line: hubbub plan calibrate",
+    )
+    weights = Figure(
+        plan.weights_bytes,
+        plan.weights_bytes * max(low, 0.97),
+        plan.weights_bytes * min(high, 1.03),
+        "bytes",
+        Provenance.PRINCIPLES,
+        "the model's own files",
+    )
     return {
         "setup": setup.name,
         "model": shape.name,
@@ -51,9 +63,13 @@ def memory_report(setup: Setup, context: int) -> dict[str, Any]:
         "kv_bytes_per_token": exact(shape.kv_bytes_per_token(quant.kv_bytes), "bytes").as_json(),
         "kv_per_chat": exact(per_chat, "bytes").as_json(),
         "kv_tokens": Figure(
-            plan.kv_tokens * plan.replicas, plan.kv_tokens * plan.replicas * 0.93, plan.kv_tokens * plan.replicas * 1.07,
-            "tokens", Provenance.PRINCIPLES, kv.narrower,
-        ).as_json(),  # fmt: skip
+            plan.kv_tokens * plan.replicas,
+            plan.kv_tokens * plan.replicas * 0.93,
+            plan.kv_tokens * plan.replicas * 1.07,
+            "tokens",
+            Provenance.PRINCIPLES,
+            kv.narrower,
+        ).as_json(),
         "context": context,
         "chats_resident": Figure(
             resident, int(resident * 0.93), round(resident * 1.07), "chats", Provenance.PRINCIPLES, kv.narrower
@@ -90,8 +106,9 @@ def check_chats(chats: Chats, setup: Setup) -> None:
     if chats.context <= chats.system + chats.question:
         raise BadRequest(
             f"context: {chats.context} tokens leave no room beside a system prompt of {chats.system} and questions of "
-            f"{chats.question:.0f}", param="context",
-        )  # fmt: skip
+            f"{chats.question:.0f}",
+            param="context",
+        )
     if setup.shape.context and chats.context > setup.shape.context:
         raise BadRequest(
             f"context: {chats.context:,} tokens is beyond the window of {setup.shape.name}, {setup.shape.context:,}",
@@ -147,9 +164,13 @@ def chat_report(
         tail = setup.case(_work(setup, chats), "ttft_ms_mean")
         low, high = setup.model.band(tail)
         out["largest"] = Figure(
-            count, int(count * min(1 / high, 0.95)), round(count * max(1 / low, 1.05)), "chats",
-            banded(setup, tail, 1.0, "").provenance, "hubbub plan calibrate",
-        ).as_json()  # fmt: skip
+            count,
+            int(count * min(1 / high, 0.95)),
+            round(count * max(1 / low, 1.05)),
+            "chats",
+            banded(setup, tail, 1.0, "").provenance,
+            "hubbub plan calibrate",
+        ).as_json()
     if variants:
         out["changes"] = changes(setup, chats, targets)
     return out
@@ -184,7 +205,10 @@ def outcome_json(setup: Setup, chats: Chats, outcome: Outcome) -> dict[str, Any]
         "preemptions": outcome.preemptions,
         "refused": outcome.refused,
         "prefix_hit": outcome.cached_tokens / total if total else 0.0,
-        "kv_fill": [(round(t - outcome.kv_fill[0][0], 2), round(f, 4)) for t, f in outcome.kv_fill[:: max(1, len(outcome.kv_fill) // 200)]],
+        "kv_fill": [
+            (round(t - outcome.kv_fill[0][0], 2), round(f, 4))
+            for t, f in outcome.kv_fill[:: max(1, len(outcome.kv_fill) // 200)]
+        ],
         "window_s": outcome.seconds,
         "steady_within": outcome.spread,
         "provenance": rate.provenance.value,
@@ -192,7 +216,9 @@ def outcome_json(setup: Setup, chats: Chats, outcome: Outcome) -> dict[str, Any]
     }
 
 
-def curve(setup: Setup, chats: Chats, counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 200, 300, 500)) -> list[dict[str, Any]]:
+def curve(
+    setup: Setup, chats: Chats, counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 200, 300, 500)
+) -> list[dict[str, Any]]:
     """Throughput and delay against the number of chats, for the chart."""
     rows = []
     for count in counts:
@@ -216,7 +242,9 @@ def changes(setup: Setup, chats: Chats, targets: Targets) -> list[dict[str, Any]
     if setup.quant.weight_bits > 8:
         gguf = setup.engine.family == "llamacpp"
         fewer = QUANTS["Q4_K_M"] if gguf else QUANTS["AWQ"]
-        tried.append((f"weights in 4 bit ({fewer.name})", replace(setup, quant=replace(fewer, kv_bytes=setup.quant.kv_bytes))))
+        tried.append(
+            (f"weights in 4 bit ({fewer.name})", replace(setup, quant=replace(fewer, kv_bytes=setup.quant.kv_bytes)))
+        )
     tried += _smaller(setup) + _bigger_card(setup)
     rows: list[dict[str, Any]] = []
     for label, variant in tried:
@@ -243,10 +271,11 @@ def changes(setup: Setup, chats: Chats, targets: Targets) -> list[dict[str, Any]
             "change": "idle chats' KV offloaded to RAM",
             "fits": True,
             "ram": spilled,
-            "why": f"{chats.count} full chats take {show_bytes(spilled)} of RAM; a chat that returns is copied at about 20 GB/s "
+            "why": f"{chats.count} full chats take {show_bytes(spilled)} of RAM; "
+            "a chat that returns is copied at about 20 GB/s "
             "instead of being read again",
         }
-    )  # fmt: skip
+    )
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -14,7 +14,18 @@ from hubbub.planner.memory import chats_that_fit
 from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.simulate import Chats
 
-DEFAULT_MACHINES = ("RTX 3060", "RTX 3090", "RTX 4090", "RTX 5090", "RTX PRO 6000", "L40S", "A100 80GB", "H100", "H200", "M2 Ultra")
+DEFAULT_MACHINES = (
+    "RTX 3060",
+    "RTX 3090",
+    "RTX 4090",
+    "RTX 5090",
+    "RTX PRO 6000",
+    "L40S",
+    "A100 80GB",
+    "H100",
+    "H200",
+    "M2 Ultra",
+)
 DEFAULT_MODELS = ("Qwen2.5-7B", "Qwen3-8B", "Qwen3-14B")
 
 
@@ -24,7 +35,7 @@ class Ask:
 
     job: Job | None = None
     chats: Chats | None = None
-    targets: Targets = Targets()
+    targets: Targets = field(default_factory=Targets)
 
 
 def compare(

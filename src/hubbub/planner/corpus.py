@@ -52,16 +52,22 @@ def check_job(job: Job) -> None:
         raise BadRequest("shared: must be between 0 and the prompt's tokens", param="shared")
 
 
-def corpus_report(setup: Setup, job: Job, *, beside: Chats | None = None, text: TextSize | None = None) -> dict[str, Any]:
+def corpus_report(
+    setup: Setup, job: Job, *, beside: Chats | None = None, text: TextSize | None = None
+) -> dict[str, Any]:
     """Tokens, requests, time, energy, money and disk for ``job`` on ``setup``, alone or beside live chats."""
     check_job(job)
     require_fit(setup.memory, setup.shape, setup.quant, setup.machine)
     text = text or text_size(job.lang, setup.shape.vocab)
     rate_of = text.bytes_per_token
     tokens = Figure(
-        job.size / rate_of.value, job.size / rate_of.high, job.size / rate_of.low, "tokens", rate_of.provenance,
+        job.size / rate_of.value,
+        job.size / rate_of.high,
+        job.size / rate_of.low,
+        "tokens",
+        rate_of.provenance,
         rate_of.narrower,
-    )  # fmt: skip
+    )
     generated = tokens.scaled(1 / job.accept, "tokens")
     answer = job.record * job.pack
     requests = generated.scaled(1 / answer, "requests")
@@ -72,7 +78,9 @@ def corpus_report(setup: Setup, job: Job, *, beside: Chats | None = None, text: 
     case = setup.case(Work("saturated", job.prompt, answer, float(flight)))
     speed = banded(setup, case, outcome.bulk_tokens_s, "tok/s")
     if not outcome.bulk_tokens:
-        raise BadRequest("chats: the live chats leave nothing for the corpus; fewer chats or a bigger machine", param="chats")
+        raise BadRequest(
+            "chats: the live chats leave nothing for the corpus; fewer chats or a bigger machine", param="chats"
+        )
     time = speed.into(generated, "s")
     total_in = outcome.prompt_tokens + outcome.cached_tokens
     return {
@@ -124,9 +132,13 @@ def _api(job: Job, generated: Figure, requests: Figure) -> Figure:
     value = (requests.value * job.prompt * price_in + generated.value * price_out) / 1e6
     ratio = generated.high / generated.value
     return Figure(
-        value, value * generated.low / generated.value, value * ratio, "USD",
-        Provenance.STATED if job.price_out else Provenance.TABLE, "your provider's price: --price-in, --price-out",
-    )  # fmt: skip
+        value,
+        value * generated.low / generated.value,
+        value * ratio,
+        "USD",
+        Provenance.STATED if job.price_out else Provenance.TABLE,
+        "your provider's price: --price-in, --price-out",
+    )
 
 
 # The four ways ------------------------------------------------------------------------------------------------------
@@ -183,13 +195,16 @@ def scenarios(size: int = int(GB), lang: str = "ru") -> dict[str, Any]:
 
 
 def _throttled(tokens: Figure, note_tokens: float) -> dict[str, Any]:
-    ours = Figure(tokens.value / 3, tokens.low / 4, tokens.high / 2, "s", Provenance.TABLE, "your provider's rate limit")
+    ours = Figure(
+        tokens.value / 3, tokens.low / 4, tokens.high / 2, "s", Provenance.TABLE, "your provider's rate limit"
+    )
     note_s = note_tokens / 2
     return {
         "way": "A. API, throttled to 2 to 4 tok/s",
         "note": "2 to 3 years, from 1.3 M minutes",
         "ours": [{"setup": "API at 3 tok/s (2 to 4)", "time": ours.as_json()}],
-        "reason": f"By the note's own figures (10 M phrases x 25 tokens at 2 tok/s) it is {note_s / 60 / 1e6:.2f} M minutes, "
+        "reason": "By the note's own figures (10 M phrases x 25 tokens at 2 tok/s) it is "
+        f"{note_s / 60 / 1e6:.2f} M minutes, "
         f"{note_s / 86400 / 365.25:.1f} years. With the tokens Russian really takes it is "
         f"{ours.low / 86400 / 365.25:.1f} to {ours.high / 86400 / 365.25:.1f} years.",
     }
@@ -223,14 +238,16 @@ def corrections(tokens: Figure, size: int) -> list[dict[str, str]]:
             "claim": "1 character is 1 byte; a phrase of 100 characters is 25 tokens, so 1 GB is 250 M tokens",
             "correction": f"Cyrillic takes 2 bytes a character: {gb:.3g} GB of Russian is about {size / 1.79e6:.0f} M "
             f"characters and {tokens.low / 1e6:.0f} to {tokens.high / 1e6:.0f} M Qwen tokens "
-            f"({size / tokens.high:.2f} to {size / tokens.low:.2f} bytes each), measured on Dostoevsky, Tolstoy, Chekhov and FastAPI's docs.",
+            f"({size / tokens.high:.2f} to {size / tokens.low:.2f} bytes each), "
+            "measured on Dostoevsky, Tolstoy, Chekhov and FastAPI's docs.",
         },
         {
             "claim": "A chat of 2-8k tokens takes tens of MB; 200 chats 2-4 GB",
             "correction": f"Qwen-7B of 2023 (a KV head for every head) takes {kv('Qwen-7B', 2048):.1f} GiB at 2k and "
             f"{kv('Qwen-7B', 8192):.1f} GiB at 8k; Qwen2.5-7B {kv('Qwen2.5-7B', 2048) * 1024:.0f} and "
             f"{kv('Qwen2.5-7B', 8192) * 1024:.0f} MiB; tens of MiB only Qwen2.5-0.5B to 3B at 2k "
-            f"({kv('Qwen2.5-0.5B', 2048) * 1024:.0f} to {kv('Qwen2.5-3B', 2048) * 1024:.0f}). 200 chats of 4k on Qwen2.5-7B, all resident: "
+            f"({kv('Qwen2.5-0.5B', 2048) * 1024:.0f} to {kv('Qwen2.5-3B', 2048) * 1024:.0f}). "
+            "200 chats of 4k on Qwen2.5-7B, all resident: "
             f"{200 * kv('Qwen2.5-7B', 4096):.1f} GiB.",
         },
         {
@@ -239,8 +256,10 @@ def corrections(tokens: Figure, size: int) -> list[dict[str, str]]:
         },
         {
             "claim": "Scenario D: 100-300 tok/s gives 1-2 days",
-            "correction": f"{tokens.value / 1e6:.0f} M tokens at 100 to 300 tok/s are {tokens.value / 300 / 86400:.0f} to "
-            f"{tokens.value / 100 / 86400:.0f} days; 1 to 2 days needs {tokens.value / 172800:,.0f} to {tokens.value / 86400:,.0f} tok/s.",
+            "correction": f"{tokens.value / 1e6:.0f} M tokens at 100 to 300 tok/s are "
+            f"{tokens.value / 300 / 86400:.0f} to "
+            f"{tokens.value / 100 / 86400:.0f} days; 1 to 2 days needs {tokens.value / 172800:,.0f} to "
+            f"{tokens.value / 86400:,.0f} tok/s.",
         },
         {
             "claim": "Qwen 7B INT4 takes 5.5-8 GB, 14B INT4 10-12 GB of VRAM",

@@ -1,4 +1,4 @@
-"""What machine this is: NVIDIA cards through NVML, AMD through sysfs, Apple silicon, else the CPU with its measured memory bandwidth."""
+"""What machine this is: NVIDIA cards through NVML, AMD through sysfs, Apple silicon, else the CPU, its memory timed."""
 
 from __future__ import annotations
 

@@ -133,7 +133,19 @@ def parse_engine(name: str, version: str = "", date: str = "") -> EngineKind:
     if family == "hf" and "no fa" in lower:
         label += "-eager"
     admission = "continuous"
-    if family in ("hf", "autoawq", "gptq", "exllama", "mlc", "ctranslate", "onnx", "openvino", "qserve", "fastllm", "deepspeed"):
+    if family in (
+        "hf",
+        "autoawq",
+        "gptq",
+        "exllama",
+        "mlc",
+        "ctranslate",
+        "onnx",
+        "openvino",
+        "qserve",
+        "fastllm",
+        "deepspeed",
+    ):
         admission = "static"
     elif family in ("llamacpp", "mlx"):
         admission = "slots"

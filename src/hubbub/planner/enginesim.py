@@ -198,8 +198,7 @@ class EngineSim:
             sequence.done += steps
             sequence.held += steps
             sequence.last = now
-            if gap > sequence.worst_gap:
-                sequence.worst_gap = gap
+            sequence.worst_gap = max(sequence.worst_gap, gap)
             if sequence.done >= sequence.answer:
                 ended.append(sequence)
         if ended:

@@ -92,9 +92,7 @@ def plan_memory(
         kv = 0.3 * (usable - weights - non_torch - 0.2 * activation)
     per_token = _per_token_on_card(shape, quant, machine)
     tokens = int(max(kv, 0.0) / per_token // BLOCK * BLOCK)
-    return MemoryPlan(
-        total, usable, weights, non_torch, activation, margin, kv, per_token, tokens, machine.replicas
-    )
+    return MemoryPlan(total, usable, weights, non_torch, activation, margin, kv, per_token, tokens, machine.replicas)
 
 
 def _per_token_on_card(shape: ModelShape, quant: Quant, machine: Machine) -> float:

@@ -89,7 +89,9 @@ def shape_from_config(config: dict[str, Any], name: str, option: str = "model") 
         "ffn": ffn,
         "vocab": vocab,
         "tied": bool(config.get("tie_word_embeddings", kind in ("gemma", "gemma2", "gemma3_text", "gpt2", "falcon"))),
-        "context": int(config.get("max_position_embeddings") or config.get("n_positions") or config.get("seq_length") or 0),
+        "context": int(
+            config.get("max_position_embeddings") or config.get("n_positions") or config.get("seq_length") or 0
+        ),
         "gated": kind not in ("falcon", "gpt2", "gptj", "gpt_neox", "mpt", "bloom", "opt", "starcoder2", "phi"),
         "source": "config.json",
     }
@@ -153,7 +155,9 @@ def _config_quant(config: dict[str, Any]) -> Quant | None:
         bits = stated.get("bits") or stated.get("w_bit") or ""
         if method in ("compressed-tensors", "modelopt"):
             text = json.dumps(stated)
-            method = "fp8" if "float" in text and '"num_bits": 8' in text else "w8a8" if '"num_bits": 8' in text else "awq"
+            method = (
+                "fp8" if "float" in text and '"num_bits": 8' in text else "w8a8" if '"num_bits": 8' in text else "awq"
+            )
         return parse_quant(f"{method}-int{bits}" if method == "gptq" else method)
     dtype = str(config.get("torch_dtype") or config.get("dtype") or "")
     return QUANTS["FP32"] if dtype == "float32" else None
@@ -165,11 +169,30 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 # ggml type: (bytes a block, elements a block), ggml.h
 _BLOCKS = {
-    0: (4, 1), 1: (2, 1), 2: (18, 32), 3: (20, 32), 6: (22, 32), 7: (24, 32), 8: (34, 32), 10: (84, 256),
-    11: (110, 256), 12: (144, 256), 13: (176, 256), 14: (210, 256), 16: (66, 256), 17: (74, 256), 18: (98, 256),
-    19: (50, 256), 20: (18, 32), 21: (110, 256), 22: (82, 256), 23: (136, 256), 29: (56, 256), 30: (2, 1),
+    0: (4, 1),
+    1: (2, 1),
+    2: (18, 32),
+    3: (20, 32),
+    6: (22, 32),
+    7: (24, 32),
+    8: (34, 32),
+    10: (84, 256),
+    11: (110, 256),
+    12: (144, 256),
+    13: (176, 256),
+    14: (210, 256),
+    16: (66, 256),
+    17: (74, 256),
+    18: (98, 256),
+    19: (50, 256),
+    20: (18, 32),
+    21: (110, 256),
+    22: (82, 256),
+    23: (136, 256),
+    29: (56, 256),
+    30: (2, 1),
     39: (17, 32),
-}  # fmt: skip
+}
 
 
 class _Reader:
@@ -263,7 +286,9 @@ def _gguf_shape(meta: dict[str, Any], path: Path, reader: _Reader) -> ModelShape
     if layers < 1 or hidden < 1 or heads < 1:
         raise reader.fail("the header states a model without layers")
     tokens = meta.get("tokenizer.ggml.tokens")
-    vocab = tokens if isinstance(tokens, int) else len(tokens) if isinstance(tokens, list) else number("vocab_size", 32000)
+    vocab = (
+        tokens if isinstance(tokens, int) else len(tokens) if isinstance(tokens, list) else number("vocab_size", 32000)
+    )
     experts = number("expert_count", 0)
     return ModelShape(
         name=str(meta.get("general.name") or path.stem),

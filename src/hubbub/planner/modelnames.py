@@ -20,7 +20,10 @@ _ALIASES: tuple[tuple[str, str], ...] = (
     (r"deepseek[-_ ]?r1[:_ -]+(1\.5|7|14|32)b", r"Qwen2.5-\1B"),
     (r"deepseek[-_ ]?r1[:_ -]+(8|70)b", r"Llama-3.1-\1B"),
     (r"deepseek[-_ ]?(v3|r1|v3\.1|v3\.2)", "DeepSeek-V3"),
-    (r"deepseek[-_ ]?v2[-_ ]?lite|deepseek[-_ ]?coder[-_ ]?v2[-_ ]?lite|deepseek[-_ ]?v2[:_ -]*16b", "DeepSeek-V2-Lite-16B"),
+    (
+        r"deepseek[-_ ]?v2[-_ ]?lite|deepseek[-_ ]?coder[-_ ]?v2[-_ ]?lite|deepseek[-_ ]?v2[:_ -]*16b",
+        "DeepSeek-V2-Lite-16B",
+    ),
     (r"deepseek[-_ ]?(coder[-_ ]?)?v2", "DeepSeek-V2-236B"),
     (r"deepseek.*6\.7b", "DeepSeek-Coder-6.7B"),
     (r"deepseek.*33b", "DeepSeek-Coder-33B"),
@@ -104,7 +107,9 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     (r"starcoder", "StarCoder-"),
     (r"granite", "Granite-3-"),
 )
-_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z]*it)\w{0,2}(?=$|[^a-z0-9]|\d)|(\d+)x(\d+(?:\.\d+)?)b", re.I)
+_SIZE = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z]*it)\w{0,2}(?=$|[^a-z0-9]|\d)|(\d+)x(\d+(?:\.\d+)?)b", re.I
+)
 
 
 def sizes_in(text: str) -> list[float]:
@@ -121,8 +126,7 @@ def sizes_in(text: str) -> list[float]:
 
 def _clean(name: str) -> str:
     name = name.strip()
-    name = name.rsplit("/", 1)[-1] if "/" in name and not name.endswith("/") else name.strip("/")
-    return name
+    return name.rsplit("/", 1)[-1] if "/" in name and not name.endswith("/") else name.strip("/")
 
 
 @cache

@@ -97,7 +97,10 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"FP32|FLOAT32|\bF32\b", "FP32"),
     (r"BF16|BFLOAT16|FP16|FLOAT16|HALF|\bF16\b|16[- ]?BIT|NONE|BASELINE", "BF16"),
 )
-_KV = re.compile(r"KV[ _-]*(?:CACHE)?[ _=:-]*(FP8|INT8|FP16|BF16|8|4|16|FP4|INT4|Q8_0|Q4_0)|(FP8|INT8|BF16|FP16)[^,+;]* KV\b|KV(4|8)\b")
+_KV = re.compile(
+    r"KV[ _-]*(?:CACHE)?[ _=:-]*(FP8|INT8|FP16|BF16|8|4|16|FP4|INT4|Q8_0|Q4_0)"
+    r"|(FP8|INT8|BF16|FP16)[^,+;]* KV\b|KV(4|8)\b"
+)
 _KV_BYTES = {"FP8": 1.0, "INT8": 1.0, "8": 1.0, "Q8_0": 1.06, "4": 0.5, "FP4": 0.5, "INT4": 0.5, "Q4_0": 0.56}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hubbub.core.errors import BadRequest, HubbubError
 from hubbub.planner.chats import Targets, check_chats, simulate
 from hubbub.planner.corpus import Job, corpus_report
+from hubbub.planner.engines import parse_engine
 from hubbub.planner.figures import banded
 from hubbub.planner.hardware import Machine
 from hubbub.planner.memory import plan_memory
@@ -15,12 +16,19 @@ from hubbub.planner.models import cards
 from hubbub.planner.quant import QUANTS
 from hubbub.planner.setup import Setup
 from hubbub.planner.simulate import Chats
-from hubbub.planner.engines import parse_engine
 
 _CANDIDATES = (
-    "Qwen3-32B", "Qwen3-30B-A3B", "Qwen3-14B", "Qwen3-8B", "Qwen2.5-7B", "Qwen3-4B", "Qwen2.5-3B", "Qwen3-1.7B", "Qwen3-0.6B",
+    "Qwen3-32B",
+    "Qwen3-30B-A3B",
+    "Qwen3-14B",
+    "Qwen3-8B",
+    "Qwen2.5-7B",
+    "Qwen3-4B",
+    "Qwen2.5-3B",
+    "Qwen3-1.7B",
+    "Qwen3-0.6B",
     "SmolLM2-135M",
-)  # fmt: skip
+)
 _QUALITY_LOSS = {"16bit": 0.0, "gguf16": 0.0, "fp8": 0.01, "gguf8": 0.01, "w4a16": 0.06, "gguf4": 0.07}
 """Share of a model's worth lost to fewer bits: about what published perplexities and task scores lose, rounded up."""
 
@@ -31,7 +39,7 @@ class Wish:
 
     chats: Chats | None = None
     job: Job | None = None
-    targets: Targets = Targets()
+    targets: Targets = field(default_factory=Targets)
     deadline_s: float = 7 * 86400.0
     models: tuple[str, ...] = _CANDIDATES
 
@@ -53,8 +61,9 @@ def recommend(machine: Machine, wish: Wish) -> dict[str, Any]:
     if not tried:
         raise BadRequest(
             f"hardware: none of {', '.join(wish.models)} fits {machine.name} with {machine.card.memory_gib:.0f} GiB; "
-            "name a smaller model with --models", param="hardware",
-        )  # fmt: skip
+            "name a smaller model with --models",
+            param="hardware",
+        )
     good = sorted((r for r in tried if r["meets"]), key=lambda r: (-r["quality"], r["late"]))
     missed = sorted((r for r in tried if not r["meets"]), key=lambda r: (r["late"], -r["quality"]))
     ranked = good + missed
@@ -66,8 +75,11 @@ def recommend(machine: Machine, wish: Wish) -> dict[str, Any]:
         "runner_up": second,
         "why": _why(best, second, bool(good)),
         "plan": plan_file(best),
-        "tried": [{k: r[k] for k in ("model", "quant", "engine", "meets", "late", "quality", "summary")} for r in ranked],
-        "framework": "Take an engine with continuous batching (vLLM on a GPU, llama.cpp on a CPU or Mac). Transformers with PEFT "
+        "tried": [
+            {k: r[k] for k in ("model", "quant", "engine", "meets", "late", "quality", "summary")} for r in ranked
+        ],
+        "framework": "Take an engine with continuous batching (vLLM on a GPU, llama.cpp on a CPU or Mac). "
+        "Transformers with PEFT "
         "serves one request at a time: use it to train a LoRA, then load that LoRA into vLLM (--enable-lora).",
     }
 
@@ -78,7 +90,12 @@ def _setups(machine: Machine, wish: Wish) -> list[Setup]:
     pairs = (
         [("llama.cpp", "Q8_0"), ("llama.cpp", "Q4_K_M")]
         if small
-        else [("vllm", "BF16"), *([("vllm", "FP8")] if card.fp8_tflops else []), ("vllm", "AWQ"), ("llama.cpp", "Q4_K_M")]
+        else [
+            ("vllm", "BF16"),
+            *([("vllm", "FP8")] if card.fp8_tflops else []),
+            ("vllm", "AWQ"),
+            ("llama.cpp", "Q4_K_M"),
+        ]
     )
     found: list[Setup] = []
     known = cards()
@@ -146,9 +163,14 @@ def flags(setup: Setup, wish: Wish) -> list[str]:
         slots = max(1, min(wanted, setup.memory.kv_tokens // max(context, 1), 64))
         return ["--parallel", str(slots), "--ctx-size", str(slots * context), "--cont-batching", "--flash-attn", "on"]
     found = [
-        "--max-model-len", str(context), "--max-num-seqs", str(max(1, min(wanted, setup.max_sequences))),
-        "--gpu-memory-utilization", "0.90", "--enable-prefix-caching",
-    ]  # fmt: skip
+        "--max-model-len",
+        str(context),
+        "--max-num-seqs",
+        str(max(1, min(wanted, setup.max_sequences))),
+        "--gpu-memory-utilization",
+        "0.90",
+        "--enable-prefix-caching",
+    ]
     if setup.machine.tp > 1:
         found += ["--tensor-parallel-size", str(setup.machine.tp)]
     if setup.quant.kv_bytes < 2:
@@ -164,10 +186,11 @@ def _why(best: dict[str, Any], second: dict[str, Any] | None, met: bool) -> str:
         head += f" Nothing keeps the targets here; this misses them least ({best['late']:.1f} times the limit)."
     if second is None:
         return head
+    named = f"The runner-up, {second['model']} in {second['quant']} on {second['engine']}"
     if second["meets"] and met:
         reason = "is smaller or has fewer bits" if second["quality"] < best["quality"] else "is slower"
-        return f"{head} The runner-up, {second['model']} in {second['quant']} on {second['engine']}, keeps them too but {reason}."
-    return f"{head} The runner-up, {second['model']} in {second['quant']} on {second['engine']}, comes to {second['late']:.1f} times the limit."
+        return f"{head} {named}, keeps them too but {reason}."
+    return f"{head} {named}, comes to {second['late']:.1f} times the limit."
 
 
 def plan_file(best: dict[str, Any]) -> dict[str, Any]:

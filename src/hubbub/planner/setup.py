@@ -6,7 +6,7 @@ called for every step of a simulation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from hubbub.planner.hardware import Machine, make_machine
 from hubbub.planner.memory import Load, MemoryPlan, plan_memory, require_fit
 from hubbub.planner.modelfiles import load_model
 from hubbub.planner.models import ModelShape
-from hubbub.planner.quant import BF16, Quant, kv_element_bytes, parse_quant
+from hubbub.planner.quant import Quant, kv_element_bytes, parse_quant
 from hubbub.planner.step_time import Steps, table_of
 
 
@@ -30,7 +30,7 @@ class Setup:
     quant: Quant
     engine: EngineKind
     machine: Machine
-    load: Load = Load()
+    load: Load = field(default_factory=Load)
     coefficients: Coefficients | None = None
     measured: str = ""
     """Set once a calibration on this machine backs the coefficients: its fingerprint."""

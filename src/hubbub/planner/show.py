@@ -50,7 +50,15 @@ def _add(table: Table, plan: Mapping[str, Any], prefix: str, narrower: list[str]
         elif isinstance(value, Mapping):
             _add(table, value, f"{name} ", narrower)
         elif not isinstance(value, list):
-            text = f"{value:,.4g}" if isinstance(value, float) else "yes" if value is True else "no" if value is False else str(value)
+            text = (
+                f"{value:,.4g}"
+                if isinstance(value, float)
+                else "yes"
+                if value is True
+                else "no"
+                if value is False
+                else str(value)
+            )
             table.add_row(name, text, "", "")
 
 
@@ -98,7 +106,12 @@ def print_errors(console: Console, tables: Mapping[str, Any]) -> None:
             if value["rows"]:
                 roof = value["roofline_median"]
                 table.add_row(
-                    key, str(value["rows"]), f"{value['median']:.1%}", f"{value['p90']:.1%}", f"{value['bias']:+.1%}",
-                    f"{value['coverage']:.0%}", "" if roof is None else f"{roof:.0%}",
-                )  # fmt: skip
+                    key,
+                    str(value["rows"]),
+                    f"{value['median']:.1%}",
+                    f"{value['p90']:.1%}",
+                    f"{value['bias']:+.1%}",
+                    f"{value['coverage']:.0%}",
+                    "" if roof is None else f"{roof:.0%}",
+                )
         console.print(table)

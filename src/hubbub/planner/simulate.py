@@ -16,7 +16,7 @@ import random
 from dataclasses import dataclass, field
 
 from hubbub.core.config import SchedulerConfig
-from hubbub.core.events import Arrived, Dispatch, EngineUp, Finished, Progressed, Refuse, Ticked
+from hubbub.core.events import Arrived, Command, Dispatch, EngineUp, Finished, Progressed, Refuse, Ticked
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import ChatId, EngineId, EngineState, Priority, Request, RequestId, Usage, UserId
 from hubbub.planner.enginesim import EngineLimits, EngineSim, Sequence
@@ -108,9 +108,7 @@ class Simulation:
             prefix_cache=setup.engine.admission != "static",
         )
         self._request_s = model.request_s
-        self._engines = {
-            EngineId(f"e{i}"): EngineSim(model, limits) for i in range(setup.machine.replicas)
-        }
+        self._engines = {EngineId(f"e{i}"): EngineSim(model, limits) for i in range(setup.machine.replicas)}
         waiting = chats.count + self._bulk.in_flight + 10
         self._scheduler = Scheduler(SchedulerConfig(max_queued=waiting, max_queued_bulk=waiting))
         for engine, simulated in self._engines.items():
@@ -160,9 +158,7 @@ class Simulation:
         ended, half, start = 0, 0.0, 0.0
         target = warmup + requests
         while ended < target:
-            engine = min(
-                (e for e, s in self._engines.items() if not s.idle), key=self._clock.__getitem__, default=None
-            )
+            engine = min((e for e, s in self._engines.items() if not s.idle), key=self._clock.__getitem__, default=None)
             arrival = self._events[0][0] if self._events else math.inf
             if engine is None or arrival <= self._clock[engine]:
                 if not self._events:
@@ -263,7 +259,7 @@ class Simulation:
         request = Request(RequestId(key), UserId(user), ChatId(chat), "m", prompt, priority)
         self._obey(self._scheduler.handle(Arrived(request), now), now)
 
-    def _obey(self, commands: list[object], now: float) -> None:
+    def _obey(self, commands: list[Command], now: float) -> None:
         for command in commands:
             if isinstance(command, Dispatch):
                 simulated = self._engines[command.engine]

@@ -224,7 +224,7 @@ class Steps:
         return self._smooth_max(memory, compute) + kv + extra + self.overhead()
 
     def prompt_work(self, tokens: Floats, past: Floats | float = 0.0) -> Floats:
-        """Seconds of arithmetic for one prompt of ``tokens`` after ``past`` cached ones, without the step's overhead."""
+        """Seconds of arithmetic for a prompt of ``tokens`` after ``past`` cached ones, without the step's overhead."""
         t, c = self.t, self.c
         flops = tokens * (t.flops_prompt_token + t.flops_attention * (past + tokens / 2))
         return c["prefill"] * flops / t.prefill_flops + tokens * c["comm"] * t.exchange_s
@@ -314,6 +314,8 @@ def _queue(s: Steps) -> Timings:
     load = np.minimum(one * rate, 0.95)
     steady = one + step + 0.5 * (step + one * load / (1 - load)) + share * ramp / 2
     steady = steady + np.where(np.isfinite(wait), wait, 0.0)
+    # of a count of clients near the count of requests, most wait in the opening burst
+    steady = np.where((requests < 1e5) & (share > 0.2) & (t.mode == 1), np.maximum(steady, burst + step), steady)
     is_burst = (t.mode == 2) | ((requests <= offered * 1.01) & (t.mode != 4))
     request = c["request_ms"] * 1e-3
     ttft = np.where(is_burst, burst * c["ramp"] + step, steady * np.sqrt(c["ramp"])) + request

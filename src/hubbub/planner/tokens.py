@@ -52,9 +52,13 @@ def text_size(lang: str, vocab: int = 151_936) -> TextSize:
     rows = [row for row in table() if row["lang"] == key]
     chars = sum(r["chars_per_token"] for r in rows) / len(rows) * factor if rows else middle * factor / 1.5
     figure = Figure(
-        middle * factor, low * factor / spread, high * factor * spread, "bytes/token", Provenance.TABLE,
+        middle * factor,
+        low * factor / spread,
+        high * factor * spread,
+        "bytes/token",
+        Provenance.TABLE,
         "your own text: --sample FILE",
-    )  # fmt: skip
+    )
     note = f"{len(rows)} measured texts" if rows else "not measured; between the measured languages"
     if factor != 1.0:
         note += f", scaled for a vocabulary of {vocab:,}"
@@ -116,8 +120,10 @@ def tokenizer_of(name: str) -> Callable[[str], int]:
 
 
 _SPLITS = {
-    "llama-bpe": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "llama-bpe": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     "gpt-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
 }
 
