@@ -13,6 +13,7 @@ from hubbub.planner.units import show_count, show_time
 
 WIDTH, HEIGHT = 760, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 54, 52
+_FONT = "DejaVu Sans, Segoe UI, Arial, Helvetica, sans-serif"
 COLORS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626")
 
 
@@ -36,7 +37,7 @@ class Bar:
 def _open(title: str, subtitle: str, height: int = HEIGHT) -> list[str]:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="12">'
+        f'role="img" aria-label="{escape(title)}" font-family="{_FONT}" font-size="12">'
     )
     return [
         head,
@@ -145,8 +146,8 @@ def bar_chart(title: str, subtitle: str, bars: Sequence[Bar], *, time: bool = Tr
         out.append(f'<line x1="{a:.1f}" x2="{b:.1f}" y1="{y + 13}" y2="{y + 13}" stroke="#111827" stroke-width="1.5"/>')
         text = show_time(bar.value) if time else show_count(bar.value)
         out.append(f'<text x="{max(b, place(bar.value)) + 8:.1f}" y="{y + 17}" fill="#111827">{escape(text)}</text>')
-    note = "bars: expected; black line: 90 % band; blue: no other is both cheaper and faster; axis is logarithmic"
-    out.append(f'<text x="{left}" y="{height - 12}" fill="#6b7280">{note}</text>')
+    note = "bar: expected; line: 90 % band; blue: no other is both cheaper and faster; log axis"
+    out.append(f'<text x="{_LEFT}" y="{height - 12}" fill="#6b7280">{note}</text>')
     return "\n".join([*out, "</svg>"])
 
 
@@ -164,4 +165,6 @@ def write_png(svg: str, path: Path) -> None:
         raise NotFound(
             "png: PNG needs a renderer: `pip install hubbub[charts]`; SVG is written without", param="png"
         ) from error
-    path.write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=svg)))
+    path.write_bytes(
+        bytes(resvg_py.svg_to_bytes(svg_string=svg, font_family="DejaVu Sans", sans_serif_family="DejaVu Sans"))
+    )

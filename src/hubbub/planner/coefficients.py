@@ -91,7 +91,7 @@ def groups(case: Case) -> dict[str, str]:
         "moe": moe,
         "moe_engine": moe and f"{moe}|{engine.family}",
         "moe_version_card": moe and f"{moe}|{version}|{card.name}",
-        "kv8": "kv8" if quant.kv_bytes < 2 else "",
+        "kv8": f"kv8|{version}" if quant.kv_bytes < 2 else "",
         "gqa": gqa,
         "gqa_engine": f"{gqa}|{engine.family}",
         "mode": case.work.mode,

@@ -63,7 +63,8 @@ def _add(table: Table, plan: Mapping[str, Any], prefix: str, narrower: list[str]
 
 
 def print_rows(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    keys = [k for k in dict.fromkeys(key for row in rows for key in row) if k not in ("order", "quality", "flags")]
+    hidden = {"order", "quality", "flags", "own"} | ({"fits"} if all(row.get("fits", True) for row in rows) else set())
+    keys = [k for k in dict.fromkeys(key for row in rows for key in row) if k not in hidden]
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for key in keys:
         table.add_column(key.replace("_", " ").replace("pareto", ""), overflow="fold")
@@ -80,11 +81,15 @@ def _cell(key: str, value: Any) -> str:
     if key == "ram":
         return show_bytes(float(value))
     if is_figure(value):
-        return figure_of(value).show()
+        figure = figure_of(value)
+        band = figure.show().partition(" (")[2].rstrip(")").removesuffix(f" {figure.unit}")
+        return figure.show(band=False) + (f"\n[dim]{band.replace(f' {figure.unit} to', ' to')}[/dim]" if band else "")
+    if key == "price_usd":
+        return f"${value:,.0f}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.3g}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     if isinstance(value, list):
         return "\n".join(_cell("", item) for item in value)
     if isinstance(value, Mapping):
