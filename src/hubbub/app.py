@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import shlex
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,8 +22,9 @@ from hubbub.core.types import EngineId
 from hubbub.engines.models import resolve_model
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.openvino import OpenVINOEngine
+from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.simulated import SimulatedProcessEngine
-from hubbub.gateway.app import create_app
+from hubbub.gateway.app import create_app, runner
 from hubbub.ports import Engine, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
@@ -104,18 +107,15 @@ class App:
 
 
 def _process(engine: Engine) -> dict[str, Any]:
-    """Process id, memory and restarts of an engine that we run ourselves; nothing for others."""
-    supervisor = getattr(engine, "supervisor", None)
-    if supervisor is None or supervisor.pid is None:
+    """Process id, memory with all children, and restarts of an engine that we run ourselves; nothing for others."""
+    if not isinstance(engine, ProcessEngine):
         return {}
+    status = engine.supervisor.status
     with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(supervisor.pid)
-        family = [process, *process.children(recursive=True)]
-        return {
-            "pid": supervisor.pid,
-            "rss_bytes": sum(member.memory_info().rss for member in family),
-            "restarts": supervisor.restarts,
-        }
+        process = psutil.Process(status.pid) if status.pid else None
+        family = [process, *process.children(recursive=True)] if process else []
+        rss = sum(member.memory_info().rss for member in family)
+        return {"pid": status.pid, "rss_bytes": rss, "restarts": status.restarts}
     return {}
 
 
@@ -126,7 +126,7 @@ async def build(settings: Settings) -> App:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"server.data: the folder {data} cannot be made: {error.strerror}") from None
-    engines = (engine_of(settings, data),)
+    engines = (await asyncio.to_thread(engine_of, settings, data),)
     clock, telemetry = SystemClock(), Telemetry()
     store = await open_store(placed(settings.store, data))
     dispatcher = Dispatcher(engines, Scheduler(settings.scheduler), clock, telemetry, settings.dispatcher)
@@ -145,7 +145,7 @@ def engine_of(settings: Settings, data: Path) -> Engine:
     kind = settings.engine.kind
     logs = data / "logs"
     if kind == "simulated":
-        return SimulatedProcessEngine(EngineId("simulated"), logs)
+        return SimulatedProcessEngine(EngineId("simulated"), logs, shlex.split(settings.engine.flags))
     if kind == "openvino":
         model = resolve_model(settings.engine.model)
         log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
@@ -167,11 +167,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         stack.push_async_callback(app.dispatcher.close)
         await app.dispatcher.start()
         await app.hub.start()
-        stack.push_async_callback(app.hub.close)
-        runner = web.AppRunner(app.web(), access_log=None, handler_cancellation=True)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener).start()
+        serving = runner(app.web())
+        await serving.setup()
+        stack.push_async_callback(serving.cleanup)
+        stack.push_async_callback(app.hub.close)  # first of all: open streams then end by themselves
+        await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
         yield app, f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

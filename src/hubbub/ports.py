@@ -71,7 +71,8 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodesAdded:
-    """Adding a node that is already there changes nothing."""
+    """Adding a node that is already there changes nothing. In a commit nodes come first, wherever they stand; a parent
+    that is not there, or gone in the meantime, is a Conflict (so is a pointer to a node that is not there)."""
 
     nodes: tuple[Node, ...]
 
@@ -87,7 +88,7 @@ class ChatSaved:
 @dataclass(frozen=True, slots=True)
 class HeadMoved:
     """The chat goes on from ``before`` to ``after``. If its head is not ``before``, the whole commit fails with
-    Conflict."""
+    Conflict. Also removes the nodes from ``before`` upwards that nothing needs any more."""
 
     chat: ChatId
     before: NodeHash | None
@@ -104,7 +105,8 @@ class ChatDeleted:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSaved:
-    """A new answer, or the new state of one. An answer in a final state clears its journal."""
+    """A new answer, or the new state of one. An answer in a final state clears its journal, and never goes back to
+    another state (Conflict)."""
 
     answer: Answer
 
@@ -194,7 +196,8 @@ class Journal(Protocol):
     """The live part of every stored answer, append-only."""
 
     async def append(self, entries: Sequence[JournalEntry]) -> None:
-        """Survives a kill of the process when it returns."""
+        """All or nothing; survives a kill of the process when it returns. Raises StorageFull, or StorageError for an
+        entry that does not go on where its answer's journal stands, or whose answer is not being written."""
         ...
 
     async def entries(self, answer: AnswerId) -> tuple[Delta, ...]: ...
@@ -212,7 +215,7 @@ class Upkeep(Protocol):
         ...
 
     async def counts(self) -> dict[str, int]:
-        """Rows by table: ``chats``, ``nodes``, ``answers``, ``journal``."""
+        """Rows by table: ``chats``, ``nodes``, ``answers``; and ``journal``, the deltas of live answers."""
         ...
 
     async def close(self) -> None: ...

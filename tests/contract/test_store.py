@@ -42,7 +42,7 @@ from hubbub.ports import (
 )
 from hubbub.store.config import MEMORY, StoreConfig
 from hubbub.store.open import open_store
-from tests.support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
+from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -154,6 +154,15 @@ class TestChats:
         assert await store.match(BOB, [said("secret")]) == ()
         with pytest.raises(NotFound):
             await store.path(BOB, chat.head)
+
+    async def test_an_id_that_is_no_unicode_finds_nothing(self, store: Store) -> None:
+        assert await store.chat(ANN, ChatId("\ud800")) is None
+        assert await store.answer(UserId("\ud800"), AnswerId("\ud800")) is None
+        assert await store.entries(AnswerId("\ud800")) == ()
+        with pytest.raises(NotFound):
+            await store.path(ANN, NodeHash("\ud800"))
+        with pytest.raises(NotFound):
+            await store.chats(ANN, ChatQuery(after=ChatId("\ud800")))
 
     async def test_nothing_is_a_commit_too(self, store: Store) -> None:
         await store.commit()

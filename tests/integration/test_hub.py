@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from hubbub.core.scheduler import Scheduler, SchedulerConfig
 
 from hubbub.core.errors import ChatBusy, ContextTooLong, ModelNotFound, NotFound, Overloaded, StorageFull
+from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import (
     AnswerId,
     AnswerKind,
@@ -221,6 +221,16 @@ async def test_an_engine_that_dies_is_taken_up_where_it_was() -> None:
         assert answer.output_items[0].text == whole.output_items[0].text
         assert answer.usage == whole.usage
         assert home.hub.telemetry.engine_losses == 1
+
+
+async def test_one_cut_stream_is_not_the_loss_of_an_engine() -> None:
+    async with house() as home:
+        whole = await (await home.hub.ask(home.ask("Tell me", sampling=Sampling(seed=5)))).ended()
+    cut = FaultRule(FaultKind.CUT, times=1, after_tokens=4)
+    async with house(config=SimulatedConfig(pace=FAST, faults=(cut,))) as home:
+        answer = await (await home.hub.ask(home.ask("Tell me", sampling=Sampling(seed=5)))).ended()
+        assert answer.output_items[0].text == whole.output_items[0].text
+        assert home.hub.telemetry.engine_losses == 0
 
 
 async def test_a_full_queue_refuses_and_keeps_nothing() -> None:

@@ -73,8 +73,8 @@ class Server:
             [("user", body["input"])] if fault == "forget" else [("user", body["input"]), ("assistant", answer)]
         )
         status = "failed" if fault == "fail" else "completed"
-        error = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
-        response = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": error}
+        fault_told = {"code": "engine_lost", "message": "gone"} if fault == "fail" else None
+        response = {"status": status, "usage": {"input_tokens": 7, "output_tokens": 3}, "error": fault_told}
         await stream.write(_event(f"response.{status}", {"response": response}))
         return stream
 

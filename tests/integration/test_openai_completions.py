@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
+
 from support.serving import MODEL, Served, served
 
 HELLO: list[Any] = [{"role": "user", "content": "Tell me of whales."}]
@@ -109,7 +110,7 @@ async def test_a_function_call_and_its_output() -> None:
         assert call.function.name == "look"
         assert json.loads(call.function.arguments).keys() == {"place"}
         said: Any = message.model_dump(exclude_none=True)
-        output = {"role": "tool", "tool_call_id": call.id, "content": [{"type": "text", "text": "blue"}]}
+        output: Any = {"role": "tool", "tool_call_id": call.id, "content": [{"type": "text", "text": "blue"}]}
         second = await create(model=MODEL, messages=[*HELLO, said, output], tools=[LOOK])
         assert second.choices[0].message.content
 

@@ -1,7 +1,9 @@
-"""A whole server on a loopback port: the real hub and gateway, the store's and the engine's twins, the official client."""
+"""A whole server on a loopback port: real hub and gateway, twins of store and engine, the official client."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +30,8 @@ from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
 
 MODEL = "simulated"
+PATIENCE_S = 60.0
+"""A test that waits for what never comes fails after this."""
 FAST = Pace(base=0.0005, per_sequence=0.0, per_context_token=0.0, per_prefill_token=0.0, jitter=0.0)
 BRIEF = Voice(output_median=12, output_sigma=0.3)
 ENDLESS = Voice(output_median=20_000, output_sigma=0.0)
@@ -72,10 +76,18 @@ async def served(
     faults: tuple[FaultRule, ...] = (),
     scheduler: SchedulerConfig | None = None,
     gateway: GatewayConfig | None = None,
+    send_buffer: int | None = None,
+    restart_s: float = 1.0,
 ) -> AsyncIterator[Served]:
-    """At the end nothing may be left: no stream, no sequence, no fault in the store."""
+    """At the end nothing may be left: no stream, no sequence, no fault in the store.
+
+    ``send_buffer``: bytes the kernel takes of a connection before the server has to wait for the reader.
+    ``restart_s``: how long a crashed engine is away.
+    """
     store, clock, telemetry = MemoryStore(), SystemClock(), Telemetry()
-    engine = SimulatedEngine(EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults))
+    engine = SimulatedEngine(
+        EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults, restart_s=restart_s)
+    )
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
     dispatcher = Dispatcher([engine], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
     hub = Hub(store, dispatcher, clock, telemetry)
@@ -90,11 +102,15 @@ async def served(
     await hub.start()
     serving = runner(app, shutdown_seconds=1.0)
     await serving.setup()
-    site = web.TCPSite(serving, "127.0.0.1", 0)
-    await site.start()
+    listening = socket.socket()
+    if send_buffer is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    listening.bind(("127.0.0.1", 0))
+    await web.SockSite(serving, listening).start()
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
+            asyncio.timeout(PATIENCE_S),
             AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):

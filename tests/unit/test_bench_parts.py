@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -108,6 +108,6 @@ def test_missing_names_what_is_not_there_in_order() -> None:
 @pytest.mark.parametrize("field", ["chats", "turns", "max_tokens"])
 def test_a_plan_names_the_field_at_fault(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is 0"):
-        replace(Plan("http://localhost"), **{field: 0})
+        Plan("http://localhost", **cast("dict[str, Any]", {field: 0}))
     with pytest.raises(ValueError, match="url"):
         Plan("localhost:8000")

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.events import response_events
 
 from hubbub.core.types import Answer, AnswerId, AnswerKind, AnswerStatus, Delta, FinishReason, ToolDelta, Usage, UserId
 from hubbub.gateway.response_events import ResponseEvents
 from hubbub.runtime.run import replayed, with_output
+from support.events import response_events
 
 ASKED = Answer(
     AnswerId("resp_0123456789abcdef0123456789abcdef"),
@@ -160,6 +160,7 @@ PIECE = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(pieces=st.lists(PIECE, max_size=12), data=st.data())
 def test_no_grouping_and_no_replay_can_be_told_apart(pieces: list[Delta], data: st.DataObject) -> None:
     seen: set[int] = set()

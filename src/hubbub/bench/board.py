@@ -68,6 +68,11 @@ class Board:
         """Turns there are in all."""
         return self.plan.chats * self.plan.turns
 
+    @property
+    def most_tokens(self) -> int:
+        """Output tokens if every answer were as long as it may be."""
+        return self.total * self.plan.max_tokens
+
     def phases(self) -> Counter[Phase]:
         return Counter(talk.phase for talk in self.talks)
 

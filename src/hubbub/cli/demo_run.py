@@ -34,8 +34,10 @@ START_SECONDS = 900.0
 """A large model on a slow disk takes minutes; a server that dies is seen at once."""
 FRAMES_PER_SECOND = 4
 LINE_SECONDS = 5.0
-PICTURE_AT = 0.4
-"""Share of the turns ended when the picture is taken."""
+SAMPLING = {"temperature": 0.2, "top_p": 0.9}
+"""What the makers of the bundled model advise (the card of SmolLM2-135M-Instruct); small models ramble at more."""
+PICTURE_AT = 0.35
+"""Share of all tokens, were every answer as long as it may be, that are out when the picture is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,12 @@ async def _demo(options: Options, data: Path, console: Console) -> int:
         if options.json_file is not None:
             told = _told(options, result, vitals) | {"start_s": round(start_s, 3)}
             options.json_file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-        if not server.alive:
-            raise ServerDied(f"the server ended with exit code {server.process.returncode}:\n{server.tail()}")
+        if not result.sound:
+            await server.check()
         leave = options.keep and result.sound
         if leave:
-            console.print(f"The server stays up on {url}, process {server.pid}. Stop it with: kill {server.pid}")
+            said = f"The server stays up on {url}, process {server.pid}. Stop it with: kill {server.pid}"
+            console.print(said, highlight=False, soft_wrap=True)
         return 0 if result.sound else 1
     finally:
         if not leave:
@@ -153,6 +156,7 @@ async def _drive(options: Options, server: ServerProcess, vitals: Vitals, consol
         turns=options.turns,
         max_tokens=options.max_tokens,
         seed=options.seed,
+        extra=SAMPLING,
     )
     load = Load(plan)
     view = DemoView(load.board, vitals, f"Hubbub {__version__}: {plan.chats} chats on {vitals.model}")
@@ -165,6 +169,7 @@ async def _drive(options: Options, server: ServerProcess, vitals: Vitals, consol
             await _frames(running, view, options.picture, _Lines(view, console))
         return await running
     except Unreachable as error:
+        await server.check()
         raise ServerDied(f"{error}\n{server.tail()}") from error
     finally:
         running.cancel()
@@ -177,7 +182,7 @@ async def _frames(
         await asyncio.wait((running,), timeout=1 / FRAMES_PER_SECOND)
         view.tick()
         draw()
-        if picture is not None and view.settled >= PICTURE_AT * view.board.total:
+        if picture is not None and view.board.tokens() >= PICTURE_AT * view.board.most_tokens:
             picture.write_text(view.picture())
             picture = None
 

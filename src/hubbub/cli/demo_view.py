@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections import deque
@@ -21,8 +22,9 @@ from hubbub.cli.vitals import Vitals
 SNIPPETS = 7
 SPARKS = "▁▂▃▄▅▆▇█"
 RATE_SECONDS = 1.0
-RATES_KEPT = 40
+RATES_KEPT = 28
 PICTURE_WIDTH = 112
+FONT = "Menlo, Consolas, DejaVu Sans Mono"
 _FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
@@ -91,9 +93,12 @@ class DemoView:
 
     def picture(self) -> str:
         """This view as an SVG that fetches nothing."""
-        console = Console(width=PICTURE_WIDTH, record=True, force_terminal=True, color_system="truecolor", quiet=True)
+        console = Console(
+            width=PICTURE_WIDTH, record=True, force_terminal=True, color_system="truecolor", file=io.StringIO()
+        )
         console.print(self)
-        return _FONT_FACES.sub("", console.export_svg(title="hubbub demo"))
+        svg = console.export_svg(title="hubbub demo")
+        return _FONT_FACES.sub("", svg).replace("Fira Code", FONT)
 
     def _progress(self) -> RenderableType:
         board, grid = self.board, Table.grid(expand=True, padding=(0, 2))
@@ -114,8 +119,10 @@ class DemoView:
         talking = phases[Phase.RUNNING]
         failed, lost = board.fates[Fate.FAILED], board.fates[Fate.LOST]
         grid = Table.grid(expand=True, padding=(0, 2))
-        for _ in range(4):
-            grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, min_width=38)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, ratio=1)
         rows: list[tuple[str, RenderableType, str, RenderableType]] = [
             (
                 "chats",

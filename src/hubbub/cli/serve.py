@@ -7,11 +7,12 @@ import contextlib
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hubbub.settings import Settings, load
+if TYPE_CHECKING:
+    from hubbub.settings import Settings
 
 
 def serve(
@@ -27,6 +28,8 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="Settings file [hubbub.toml, if it is there].")] = None,
 ) -> None:
     """Start the engine and the gateway, and serve until Ctrl-C."""
+    from hubbub.settings import load
+
     flags = {
         "server.host": host,
         "server.port": port,

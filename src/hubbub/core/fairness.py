@@ -8,11 +8,12 @@ a token served at ``now`` is booked as ``2 ** ((now - epoch) / half_life)``; the
 changes while nothing is booked. Before the numbers grow large, the epoch is moved and all are scaled by a power of two,
 which is exact, so order is kept there too (differences 1,000 half-lives old vanish; arrival decides such ties).
 
-An account is active while a request of it is queued or running. The level of a group of siblings is the highest that
-the weighted mean of its active accounts has been: at least the least served of them, and rising with all work done.
-Who comes back from idleness starts at no less than the level, so that idleness earns no credit and newcomers cannot
-keep overtaking one who waits; and at no more than ``max_debt`` tokens above it, so that work done when nobody minded
-is not held against anyone for long. Idle accounts are forgotten when decay has made them meaningless.
+An account is active while a request of it is queued or running. A group of siblings has a level, the virtual time of
+weighted fair queueing: all work done raises it by its share for one active account, and it is never below the weighted
+mean of the active accounts, so never below the least served of them. Who comes back from idleness starts at no less
+than the level, so that idleness earns no credit and newcomers cannot keep overtaking one who waits; and at no more
+than ``max_debt`` tokens above it, so that work done when nobody minded is not held against anyone for long. Idle
+accounts are forgotten when decay has made them meaningless.
 
 Sums are floating point: the level is exact up to rounding (1e-9 relative), which is far below one token.
 """
@@ -106,6 +107,11 @@ class Level:
             mean = self.total / self.weight
             self.height = max(self.height, mean)
 
+    def charge(self, amount: float) -> None:
+        self.total += amount
+        if amount > 0:
+            self.height += amount / self.weight
+
     def scale(self, exponent: int) -> None:
         self.total = ldexp(self.total, exponent)
         self.height = ldexp(self.height, exponent)
@@ -182,9 +188,9 @@ class Fairness:
         """Book ``amount`` tokens times their rate. Negative to take back what was booked too much."""
         owner = account.owner
         account.service += amount
-        owner.level.total += amount
+        owner.level.charge(amount)
         owner.service += amount / owner.weight
-        self.level.total += amount
+        self.level.charge(amount)
         for line in owner.lines.values():
             if line.key is not None:
                 line.moved()

@@ -69,6 +69,11 @@ class Placement:
 
     # The line ------------------------------------------------------------------------------------------------------
 
+    def at_once(self, ticket: Ticket) -> EngineBudget | None:
+        """Where a newcomer starts without standing in line: only where there is no line to be before."""
+        backlog = self._backlog
+        return None if backlog[CHAT] or backlog[ticket.lane.priority] else self.place(ticket)
+
     def enqueue(self, ticket: Ticket) -> None:
         lane = ticket.lane
         lane.room.push(ticket)
@@ -150,12 +155,12 @@ class Placement:
         if ticket.passed < self._config.max_bypass or ticket.holds is not None:
             return
         priority = ticket.lane.priority
+        # Never empty: the engine that was just given to another is held for nobody of this class.
         free = [engine for engine in ticket.lane.engines if priority not in engine.held]
-        if free:
-            ticket.holds = max(free, key=EngineBudget.free_share)
-            ticket.holds.held[priority] = ticket.request.id
-            self._holding.append(ticket)
-            self._holding.sort(key=lambda ticket: (not ticket.is_chat, ticket.number))
+        ticket.holds = max(free, key=EngineBudget.free_share)
+        ticket.holds.held[priority] = ticket.request.id
+        self._holding.append(ticket)
+        self._holding.sort(key=lambda ticket: (not ticket.is_chat, ticket.number))
 
     def _release_hold(self, ticket: Ticket, engine: EngineBudget) -> None:
         del engine.held[ticket.lane.priority]

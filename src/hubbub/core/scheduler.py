@@ -119,6 +119,10 @@ class Scheduler:
         most = request.sampling.max_tokens
         ticket = Ticket(request, self._arrivals, account, lane, now, inf if most is None else most)
         self._tickets[request.id] = ticket
+        engine = self._placement.at_once(ticket)
+        if engine is not None:
+            self._start(ticket, engine, now, out)
+            return
         self._placement.enqueue(ticket)
         self._fill(now, out)
         if ticket.engine is not None:
@@ -151,7 +155,7 @@ class Scheduler:
             return
         self._correct(ticket, event.usage, now)
         ticket.lane.learn(output_of(ticket, event.usage))
-        self._stop(ticket, now, counts=True)
+        self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
         out.append(Close(event.request, Outcome.FINISHED))
         self._fill(now, out)
@@ -161,9 +165,9 @@ class Scheduler:
         if ticket is None or ticket.engine is None:
             return
         if event.retryable:
-            self._lost([ticket], event.code, event.message, now, out)
+            self._lost(ticket.engine, [ticket], (event.code, event.message), now, out)
             return
-        self._stop(ticket, now, counts=True)
+        self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
         out.append(Close(event.request, Outcome.FAILED, event.code, event.message))
         self._fill(now, out)
@@ -176,7 +180,7 @@ class Scheduler:
             self._placement.dequeue(ticket)
         else:
             out.append(Abort(event.request, ticket.engine.id))
-            self._stop(ticket, now, counts=True)
+            self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
         out.append(Close(event.request, Outcome.CANCELLED))
         self._fill(now, out)
@@ -189,7 +193,7 @@ class Scheduler:
         engine = self._placement.down(event.engine, now)
         if engine is not None:
             tickets = [self._tickets[request] for request in engine.leases]
-            self._lost(tickets, EngineLost.code, f"engine {engine.id} was lost", now, out)
+            self._lost(engine, tickets, (EngineLost.code, f"engine {engine.id} was lost"), now, out)
 
     def _ticked(self, event: Ticked, now: float, out: list[Command]) -> None:
         patience = self.config.max_queue_seconds
@@ -207,10 +211,10 @@ class Scheduler:
     def _fill(self, now: float, out: list[Command]) -> None:
         """Start all that have room."""
         while (choice := self._placement.next()) is not None:
+            self._placement.dequeue(choice[0])
             self._start(*choice, now, out)
 
     def _start(self, ticket: Ticket, engine: EngineBudget, now: float, out: list[Command]) -> None:
-        self._placement.dequeue(ticket)
         request, lane = ticket.request, ticket.lane
         if not ticket.attempts:
             fairness = self._fairness[lane.priority]
@@ -224,11 +228,10 @@ class Scheduler:
         self._running[lane.priority] += 1
         out.append(Dispatch(request.id, engine.id))
 
-    def _stop(self, ticket: Ticket, now: float, counts: bool) -> None:
+    def _stop(self, ticket: Ticket, engine: EngineBudget, now: float, counts: bool) -> None:
         """Give its room back. ``counts``: as an end in the rate of ends."""
-        if ticket.engine is not None:
-            ticket.engine.release(ticket.request.id)
-        ticket.failed_on, ticket.engine = ticket.engine, None
+        engine.release(ticket.request.id)
+        ticket.failed_on, ticket.engine = engine, None
         ticket.lane.ended(now, counts)
         self._running[ticket.lane.priority] -= 1
 
@@ -236,11 +239,15 @@ class Scheduler:
         del self._tickets[ticket.request.id]
         self._fairness[ticket.lane.priority].leave(ticket.account, now)
 
-    def _lost(self, tickets: list[Ticket], code: str, message: str, now: float, out: list[Command]) -> None:
-        """Attempts that came to nothing: back to the queue, or, tried often enough, to their end."""
+    def _lost(
+        self, engine: EngineBudget, tickets: list[Ticket], why: tuple[str, str], now: float, out: list[Command]
+    ) -> None:
+        """Attempts that came to nothing: back to the queue, or, tried often enough, to their end. ``why``: code and
+        message."""
+        code, message = why
         again = []
         for ticket in sorted(tickets, key=lambda ticket: ticket.number):
-            self._stop(ticket, now, counts=False)
+            self._stop(ticket, engine, now, counts=False)
             if ticket.attempts >= self.config.max_attempts:
                 self._drop(ticket, now)
                 story = f"{message} (attempt {ticket.attempts} of {self.config.max_attempts})"
@@ -318,6 +325,11 @@ class Scheduler:
         """Requests a second that end and make room for the class, 0 before the first."""
         lane = self._placement.lanes[priority].get(model)
         return lane.rate.per_second(self._now) if lane else 0.0
+
+    def known_accounts(self) -> int:
+        """Users and chats whose service is remembered: what memory grows with."""
+        users = [user for fairness in self._fairness.values() for user in fairness.users.values()]
+        return len(users) + sum(len(user.chats) for user in users)
 
     def validate(self) -> None:
         """Count everything again. Raises InvariantError with what does not add up."""

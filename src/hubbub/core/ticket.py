@@ -44,7 +44,8 @@ class Ticket:
 
     def need(self, expected: float) -> int:
         """KV tokens to reserve when an answer has ``expected`` tokens."""
-        return self.request.prompt_tokens + self.before + int(min(max(0.0, self.limit - self.before), expected))
+        left = max(0.0, self.limit - self.before)
+        return self.request.prompt_tokens + self.before + int(min(left, expected))
 
     @property
     def is_chat(self) -> bool:

@@ -14,6 +14,9 @@ from dataclasses import replace
 from hubbub.core.types import Item, ItemId, ItemType, Json, Node, NodeHash, Role, UserId
 
 ITEM_PREFIX = {ItemType.MESSAGE: "msg_", ItemType.FUNCTION_CALL: "fc_", ItemType.FUNCTION_CALL_OUTPUT: "fco_"}
+_TYPES = {kind.value: kind for kind in ItemType}
+_ROLES: dict[str | None, Role | None] = {None: None, **{role.value: role for role in Role}}
+# Dictionaries: calling an Enum costs as much as all the rest of reading an item, and paths have thousands.
 
 
 def item_body(item: Item) -> dict[str, Json]:
@@ -29,13 +32,12 @@ def item_body(item: Item) -> dict[str, Json]:
 
 
 def item_from_body(item_id: ItemId, body: dict[str, Json]) -> Item:
-    """The inverse of :func:`item_body`. Raises KeyError or ValueError on a body this version did not write."""
-    role = body.get("role")
+    """The inverse of :func:`item_body`. Raises KeyError on a body this version did not write."""
     return Item(
         id=item_id,
-        type=ItemType(body["type"]),
+        type=_TYPES[body["type"]],
         parts=tuple(body["parts"]),
-        role=None if role is None else Role(role),
+        role=_ROLES[body.get("role")],
         call_id=body.get("call_id", ""),
         name=body.get("name", ""),
         complete=body["complete"],

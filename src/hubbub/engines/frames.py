@@ -145,13 +145,22 @@ class FramesEngine:
     """Engine port over one ``/frames`` connection.
 
     ``url`` says where the engine is now, like ``http://127.0.0.1:8123``; it is asked again at each connect, because a
-    restarted engine may come back elsewhere, and raises EngineUnavailable while there is none.
+    restarted engine may come back elsewhere, and raises EngineUnavailable while there is none. ``hung`` is called when
+    the engine is given up because of its silence.
     """
 
-    def __init__(self, engine_id: EngineId, url: Callable[[], str], *, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        engine_id: EngineId,
+        url: Callable[[], str],
+        *,
+        silence_s: float = SILENCE_S,
+        hung: Callable[[], None] = lambda: None,
+    ) -> None:
         self.id = engine_id
+        self._hung = hung
         self._url = url
-        self._silence_s = silence_s
+        self.silence_s = silence_s
         self._numbers = itertools.count()
         self._flights: dict[str, tuple[RequestId, Sink]] = {}
         self._wire_ids: dict[RequestId, str] = {}
@@ -220,7 +229,7 @@ class FramesEngine:
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as fault:
             raise EngineUnavailable(error_of_transport(fault, self.id, begun=False).message, retry_after=1.0) from fault
-        return _Link(socket, self._silence_s, _Ears(self._deliver, self._lost, self._flights.__len__))
+        return _Link(socket, self.silence_s, _Ears(self._deliver, self._lost, self._flights.__len__, self._hung))
 
     def _deliver(self, pieces: Sequence[Piece]) -> None:
         """One frame, handed to the sinks in its order."""
@@ -252,6 +261,7 @@ class _Ears:
     frame: Callable[[Sequence[Piece]], None]
     end: Callable[[str], None]
     in_flight: Callable[[], int]
+    hung: Callable[[], None]
 
 
 class _Link:
@@ -259,8 +269,9 @@ class _Link:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, silence_s: float, ears: _Ears) -> None:
         self._socket = socket
-        self._silence_s = silence_s
+        self.silence_s = silence_s
         self._ears = ears
+        self._over = False
         self._outbox: asyncio.Queue[Op] = asyncio.Queue()
         self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
@@ -270,7 +281,10 @@ class _Link:
 
     async def close(self) -> None:
         self._reader.cancel()
-        await asyncio.wait([self._reader, self._writer])
+        await asyncio.wait([self._reader])
+        # A reader that is cancelled before its first step never gets to its own end.
+        await self._finish("it was closed by this side")
+        await asyncio.wait([self._writer])
 
     async def _write(self) -> None:
         while True:
@@ -285,8 +299,13 @@ class _Link:
         try:
             why = await self._receive()
         finally:
-            # Tell first: closing waits for the other side, which may be dead or stopped.
+            await self._finish(why)
+
+    async def _finish(self, why: str) -> None:
+        if not self._over:
+            self._over = True
             self._writer.cancel()
+            # Tell first: closing waits for the other side, which may be dead or stopped.
             self._ears.end(why)
             await self._socket.close()
 
@@ -294,10 +313,11 @@ class _Link:
         """Deliver frames until there are no more; say why."""
         while True:
             try:
-                message = await self._socket.receive(self._silence_s)
+                message = await self._socket.receive(self.silence_s)
             except TimeoutError:
                 if waiting := self._ears.in_flight():
-                    return f"it said nothing for {self._silence_s:g} s with {waiting} requests in flight"
+                    self._ears.hung()
+                    return f"it said nothing for {self.silence_s:g} s with {waiting} requests in flight"
                 continue
             if message.type is not aiohttp.WSMsgType.BINARY:
                 return "the connection was closed"

@@ -1,4 +1,5 @@
-"""The simulated engine, in-process: the Engine port's twin. Deterministic text, realistic steps, faults on demand.
+"""The simulated engine: in-process, the Engine port's twin, and as a process of its own. Deterministic text, realistic
+steps, faults on demand.
 
 Time passes on the event loop's clock alone (``loop.time`` and ``asyncio.sleep``), so that it runs under a loop of
 virtual time as it does under a real one. One task makes all steps; a token costs no timer and no task of its own.
@@ -10,14 +11,18 @@ nothing else. Both lose a request together, when its last chunk is delivered or 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hubbub.core.errors import EngineError, EngineLost, EngineUnavailable, HubbubError
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Json, Message, Request, RequestId
+from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.sim_batch import Batch, Flight, Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule, Faults
 from hubbub.engines.sim_prompt import Voice, parse_body, prompt_tokens, speech_of
+from hubbub.engines.supervisor import Command
 from hubbub.engines.wire_body import chat_body, messages_body
 from hubbub.ports import Sink
 
@@ -202,3 +207,11 @@ class SimulatedEngine:
             cut = fault.kind is FaultKind.CUT
             error = EngineLost("the stream was cut") if cut else EngineError("the engine said something unreadable")
             entry.sink(key, Chunk(error=error))
+
+
+class SimulatedProcessEngine(ProcessEngine):
+    """``simulated_server`` as a supervised process, its log in the folder ``logs``. ``arguments``: its flags."""
+
+    def __init__(self, engine_id: EngineId, logs: Path, arguments: Sequence[str] = ()) -> None:
+        argv = (sys.executable, "-m", "hubbub.engines.simulated_server", *arguments)
+        super().__init__(engine_id, Command(argv, log_path=logs / f"{engine_id}.log", announces=True, ready_s=30.0))

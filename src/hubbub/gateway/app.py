@@ -50,6 +50,7 @@ def create_app(
     app[STREAMS] = streams
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(gateway, route))
+    app.on_response_prepare.append(_name)
     app.cleanup_ctx.append(_pings)
     return app
 
@@ -87,23 +88,26 @@ def _handler(gateway: Gateway, route: Route) -> Handler:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The task boundary of a request: whatever goes wrong leaves as OpenAI's error body."""
     try:
-        response = await handler(request)
+        return await handler(request)
     except HubbubError as error:
-        response = _refusal(error)
+        return _refusal(error)
     except AfterAcceptance as failed:
         response = _refusal(failed.error)
         if not failed.again:
             response.headers["x-should-retry"] = "false"
+        return response
     except web.HTTPException as error:
-        response = _http(request, error)
+        return _http(request, error)
     except ConnectionError:
         raise
     except Exception:
         log.exception("%s %s failed", request.method, request.path, extra={"action": "request_failed"})
-        response = _refusal(HubbubError("something went wrong here; the server's log has more"))
-    if not response.prepared:
-        response.headers["x-request-id"] = f"req_{secrets.token_hex(12)}"
-    return response
+        return _refusal(HubbubError("something went wrong here; the server's log has more"))
+
+
+async def _name(request: web.Request, response: web.StreamResponse) -> None:
+    """Every answer has an id that the official client reports; streams too."""
+    response.headers["x-request-id"] = f"req_{secrets.token_hex(12)}"
 
 
 def _refusal(error: HubbubError) -> web.Response:

@@ -62,9 +62,9 @@ def user_of(request: web.Request) -> UserId:
 
 async def read_body(request: web.Request, kind: type[T], limit: int) -> T:
     """Raises BadRequest, naming the field, and BodyTooLarge."""
-    if request.content_type not in ("application/json", "application/octet-stream") or (
-        request.content_type == "application/octet-stream" and "Content-Type" in request.headers
-    ):
+    if not request.can_read_body:
+        return decode(b"{}", kind)
+    if request.content_type != "application/json" and "Content-Type" in request.headers:
         raise BadRequest(f"Content-Type is {request.content_type}; send the body as application/json")
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit, request.content_length)

@@ -124,7 +124,7 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         "enforce-eager" in notes,
         speculative,
         _cell(row, "file"),
-        sure and not guessed,
+        sure and not guessed and not notes.rstrip().endswith("\\"),  # a command cut off hides its flags
     )
 
 

@@ -329,6 +329,8 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
             continue
         residual, near = held_out(data, label, whole, 6 if "model" in name else 10)
         report[name] = by_class(data, residual)
+        common = np.array([c.machine.card.kind in ("nvidia", "cpu", "apple") for c in data.cases])
+        report[name]["NVIDIA, CPU and Apple"] = summary(residual[common])
         for level in sorted(set(near)):
             report[name][f"nearness {level}"] = summary(residual[np.array(near) == level])
         if name != "one model left out":

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -65,12 +65,11 @@ class Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DispatcherConfig:
-    """``watch_seconds``: how often engines are asked how they are. ``restart_seconds``: pause before a failed start is
-    tried again. ``state_timeout``: seconds an engine has to answer."""
+    """How engines are watched."""
 
-    watch_seconds: float = 1.0
-    restart_seconds: float = 2.0
-    state_timeout: float = 5.0
+    watch_seconds: float = field(default=1.0, metadata={"help": "seconds between questions to an engine how it is"})
+    restart_seconds: float = field(default=2.0, metadata={"help": "seconds before a failed start is tried again"})
+    state_timeout: float = field(default=5.0, metadata={"help": "seconds an engine has to say how it is"})
 
 
 @dataclass(slots=True)
@@ -105,6 +104,8 @@ class Dispatcher:
         self._entries: dict[RequestId, _Entry] = {}
         self._progress: dict[RequestId, int] = {}
         self._started: set[EngineId] = set()
+        self._suspects: dict[EngineId, dict[RequestId, EngineLost]] = {}
+        self._examinations: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -118,9 +119,10 @@ class Dispatcher:
         self._tasks.append(asyncio.create_task(self._tick()))
 
     async def close(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._examinations]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(engine.close() for engine in self._engines.values()))
 
     # Requests ------------------------------------------------------------------------------------------------------
@@ -218,10 +220,27 @@ class Dispatcher:
         elif chunk.error is None:
             self._feed(Finished(request, chunk.usage or Usage()))
         elif isinstance(chunk.error, EngineLost):
-            self._lost(engine, chunk.error.message)
+            self._suspect(engine, request, chunk.error)
         else:
             error = chunk.error
             self._feed(Failed(request, error.code, error.message, retryable=error.retryable))
+
+    def _suspect(self, engine: EngineId, request: RequestId, error: EngineLost) -> None:
+        """A stream broke off. Whether that was one connection or the whole engine is the engine's to say: the requests
+        that broke off in the meantime wait for one answer."""
+        broken = self._suspects.setdefault(engine, {})
+        broken[request] = error
+        if len(broken) == 1:
+            task = asyncio.create_task(self._examine(self._engines[engine]))
+            self._examinations.add(task)
+            task.add_done_callback(self._examinations.discard)
+
+    async def _examine(self, engine: Engine) -> None:
+        await self._look(engine)
+        for request, error in self._suspects.pop(engine.id).items():
+            entry = self._entries.get(request)
+            if entry is not None and entry.engine == engine.id:
+                self._feed(Failed(request, error.code, error.message, retryable=True))
 
     # Engines -------------------------------------------------------------------------------------------------------
 
@@ -242,14 +261,18 @@ class Dispatcher:
                 await self._connect(engine)
                 continue
             await asyncio.sleep(self._config.watch_seconds)
-            try:
-                state = await asyncio.wait_for(engine.state(), self._config.state_timeout)
-            except EngineUnavailable as error:
-                self._lost(engine.id, error.message)
-            except TimeoutError:
-                self._lost(engine.id, f"no answer within {self._config.state_timeout:g} s")
-            else:
-                self._up(engine.id, state)
+            await self._look(engine)
+
+    async def _look(self, engine: Engine) -> None:
+        try:
+            async with asyncio.timeout(self._config.state_timeout):  # wait_for can swallow a cancel in 3.11
+                state = await engine.state()
+        except EngineUnavailable as error:
+            self._lost(engine.id, error.message)
+        except TimeoutError:
+            self._lost(engine.id, f"no answer within {self._config.state_timeout:g} s")
+        else:
+            self._up(engine.id, state)
 
     async def _tick(self) -> None:
         while True:

@@ -16,7 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hubbub.core import tree
-from hubbub.core.errors import ChatBusy, ContextTooLong, HubbubError, Interrupted, ModelNotFound, NotFound, StorageError
+from hubbub.core.errors import (
+    ChatBusy,
+    ContextTooLong,
+    EngineUnavailable,
+    HubbubError,
+    Interrupted,
+    ModelNotFound,
+    NotFound,
+    StorageError,
+)
 from hubbub.core.events import Outcome
 from hubbub.core.types import (
     Answer,
@@ -122,13 +131,13 @@ class Hub:
         self._config = config or HubConfig()
         self._new_id = new_id
         self._runs: dict[AnswerId, Run] = {}
-        self._ending: set[AnswerId] = set()
         self._busy: set[ChatId] = set()
         self._estimate = TokenEstimate()
         self._dirty: dict[AnswerId, Run] = {}
         self._wake = asyncio.Event()
         self._pump_task: asyncio.Task[None] | None = None
         self._concluding: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -138,14 +147,16 @@ class Hub:
         self._pump_task = asyncio.create_task(self._pump())
 
     async def close(self) -> None:
-        """Cancel what runs, keep what was said, stop."""
+        """Take nothing more, cancel what runs, keep what was said, stop."""
+        self._closed = True
         for run in list(self._runs.values()):
             self._dispatcher.withdraw(run.request.id)
+        if self._pump_task is None or self._pump_task.done():
+            return
         for run in list(self._runs.values()):
             await run.live.ended()
-        if self._pump_task is not None:
-            self._pump_task.cancel()
-            await asyncio.gather(self._pump_task, *self._concluding, return_exceptions=True)
+        self._pump_task.cancel()
+        await asyncio.gather(self._pump_task, *self._concluding, return_exceptions=True)
 
     async def crashed(self) -> None:
         """Return never, or raise what ended the pump: without it no stream moves, so the process has to end."""
@@ -169,6 +180,8 @@ class Hub:
         Raises ModelNotFound, NotFound (chat or previous; ``param`` names it), ChatBusy, ContextTooLong, Overloaded,
         EngineUnavailable, StorageError.
         """
+        if self._closed:
+            raise EngineUnavailable("the server is stopping", retry_after=5.0)
         if ask.chat is None:
             return await self._ask(ask)
         if ask.chat in self._busy:
@@ -333,14 +346,11 @@ class Hub:
             self._wake.clear()
             runs, self._dirty = self._dirty, {}
             began = self._clock.now()
-            await self._flush([run for run in runs.values() if self._open(run.live.answer.id)])
+            await self._flush([run for run in runs.values() if run.live.answer.id in self._runs and not run.ending])
             if len(runs) >= self._config.coalesce_streams:
                 pause = self._config.coalesce_seconds - (self._clock.now() - began)
                 if pause > 0:
                     await asyncio.sleep(pause)
-
-    def _open(self, answer: AnswerId) -> bool:
-        return answer in self._runs and answer not in self._ending
 
     async def _flush(self, runs: Sequence[Run]) -> None:
         taken = [(run, run.take()) for run in runs]
@@ -371,11 +381,10 @@ class Hub:
     # Ending ----------------------------------------------------------------------------------------------------------
 
     def _end(self, run: Run) -> None:
-        if run.live.answer.id not in self._ending:
-            self._ending.add(run.live.answer.id)
-            task = asyncio.create_task(self._conclude(run))
-            self._concluding.add(task)
-            task.add_done_callback(self._concluding.discard)
+        run.ending = True
+        task = asyncio.create_task(self._conclude(run))
+        self._concluding.add(task)
+        task.add_done_callback(self._concluding.discard)
 
     async def _conclude(self, run: Run) -> None:
         """Make the end durable, then show it."""
@@ -389,7 +398,6 @@ class Hub:
         if answer.chat is not None:
             self._busy.discard(answer.chat)
         self._count(run, answer)
-        self._ending.discard(answer.id)
         del self._runs[answer.id]  # not before its end is stored: whoever looks finds it live or ended
         run.live.end(answer)
 

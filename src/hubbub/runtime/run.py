@@ -49,6 +49,7 @@ class Run:
         self.parent = parent
         self.clock = clock
         self.close: Close | None = None
+        self.ending = False
         self.finish: FinishReason | None = None
         self.usage: Usage | None = None
         self.accepted_at = clock.now()

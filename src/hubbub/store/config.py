@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -38,13 +38,21 @@ class StoreConfig:
     beside a running server.
     """
 
-    path: str = "hubbub.db"
-    kind: StoreKind = StoreKind.SQLITE
-    synchronous: Synchronous = Synchronous.COMMITS
-    readers: int = 4
-    busy_timeout_s: float = 5.0
-    journal_limit_bytes: int = 64 * 1024 * 1024
-    read_only: bool = False
+    path: str = field(
+        default="hubbub.db", metadata={"help": "database file, in the data folder; :memory: keeps nothing"}
+    )
+    kind: StoreKind = field(default=StoreKind.SQLITE, metadata={"help": "sqlite or memory"})
+    synchronous: Synchronous = field(
+        default=Synchronous.COMMITS, metadata={"help": "what waits for the disk: commits, always or never"}
+    )
+    readers: int = field(default=4, metadata={"help": "threads that answer reads"})
+    busy_timeout_s: float = field(
+        default=5.0, metadata={"help": "seconds to wait for a lock that another program holds"}
+    )
+    journal_limit_bytes: int = field(
+        default=64 * 1024 * 1024, metadata={"help": "the journal of live answers is rewritten when it grows past this"}
+    )
+    read_only: bool = field(default=False, metadata={"help": "look and check, change nothing"})
 
     def __post_init__(self) -> None:
         if not self.path:

@@ -76,16 +76,11 @@ def decode(data: bytes) -> Batch:
         raise StorageError(f"a row of the journal is damaged ({error}): run 'hubbub store verify'") from error
 
 
-def check_start(entry: JournalEntry, expected: int | None) -> None:
-    """``expected``: the next delta of that answer, None if it is not being written. Raises StorageError."""
+def out_of_place(entry: JournalEntry, expected: int | None) -> StorageError:
+    """``expected``: the next delta of that answer, None if it is not being written."""
     if expected is None:
-        raise StorageError(f"answer {entry.answer} is not being written: its journal takes nothing")
-    if entry.start != expected:
-        raise StorageError(f"the journal of answer {entry.answer} goes on at {expected}, not at {entry.start}")
-
-
-def wire_entry(number: int, entry: JournalEntry) -> tuple[int, int, list[Wire]]:
-    return number, entry.start, [d.text if d.tool is None else to_wire(d) for d in entry.deltas]
+        return StorageError(f"answer {entry.answer} is not being written: its journal takes nothing")
+    return StorageError(f"the journal of answer {entry.answer} goes on at {expected}, not at {entry.start}")
 
 
 def gather(rows: Iterable[bytes], wanted: Mapping[int, AnswerId]) -> tuple[dict[int, list[Wire]], list[str]]:

@@ -37,7 +37,7 @@ from hubbub.ports import (
     Page,
 )
 from hubbub.store import check, rows
-from hubbub.store.journal import check_start
+from hubbub.store.journal import out_of_place
 
 Row = TypeVar("Row", Chat, Answer)
 _ABSENT: Any = object()
@@ -168,7 +168,8 @@ class MemoryStore:
         self._check_open()
         expected = {answer: len(deltas) for answer, deltas in self._journal.items()}
         for entry in entries:
-            check_start(entry, expected.get(entry.answer))
+            if expected.get(entry.answer) != entry.start:
+                raise out_of_place(entry, expected.get(entry.answer))
             expected[entry.answer] = entry.start + len(entry.deltas)
         for entry in entries:
             self._journal[entry.answer].extend(entry.deltas)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hubbub.core.errors import NotFound, StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Node, NodeHash, UserId
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
 from hubbub.ports import AnswerQuery, ChatQuery, Page
 from hubbub.store import journal, rows
 from hubbub.store.queries import page_query, query
@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 
 
 def chat(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Chat | None:
-    row = connection.execute(query("chat"), {"id": chat_id, "user": user}).fetchone()
+    row = connection.execute(query("chat"), {"id": rows.key(chat_id), "user": rows.key(user)}).fetchone()
     return _chat(row) if row else None
 
 
@@ -34,7 +34,7 @@ def chats(connection: sqlite3.Connection, user: UserId, wanted: ChatQuery) -> Pa
 
 
 def answer(connection: sqlite3.Connection, user: UserId, answer_id: AnswerId) -> Answer | None:
-    row = connection.execute(query("answer"), {"id": answer_id, "user": user}).fetchone()
+    row = connection.execute(query("answer"), {"id": rows.key(answer_id), "user": rows.key(user)}).fetchone()
     return rows.answer_from(row[0]) if row else None
 
 
@@ -42,14 +42,14 @@ def answers(connection: sqlite3.Connection, user: UserId, wanted: AnswerQuery) -
     params = _place(connection, user, "answer", wanted.after, descending=wanted.descending)
     params["rows"] = max(wanted.limit, 0) + 1
     params["kind"] = wanted.kind
-    params["model"] = wanted.model
+    params["model"] = None if wanted.model is None else rows.key(wanted.model)
     params["metadata"] = rows.dumps(wanted.metadata)
     found = connection.execute(page_query("answers_page", descending=wanted.descending), params).fetchall()
     return _page([rows.answer_from(doc) for (doc,) in found], wanted.limit)
 
 
 def path(connection: sqlite3.Connection, user: UserId, head: NodeHash) -> tuple[Node, ...]:
-    (text,) = connection.execute(query("path"), {"head": head, "user": user}).fetchone()
+    (text,) = connection.execute(query("path"), {"head": rows.key(head), "user": rows.key(user)}).fetchone()
     if text is None:
         raise NotFound(f"there is no item {head[:16]}")
     found = sorted(json.loads(text), key=lambda row: int(row[1]))
@@ -64,16 +64,18 @@ def path(connection: sqlite3.Connection, user: UserId, head: NodeHash) -> tuple[
     return tuple(nodes)
 
 
-def match(connection: sqlite3.Connection, user: UserId, digests: Sequence[bytes]) -> tuple[Node, ...]:
-    row = connection.execute(query("match"), {"user": user, "digests": b"".join(digests)}).fetchone()
+def match(connection: sqlite3.Connection, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
+    row = connection.execute(
+        query("match"), {"user": rows.key(user), "digests": b"".join(map(rows.digest, items))}
+    ).fetchone()
     return path(connection, user, NodeHash(row[0])) if row else ()
 
 
 def entries(connection: sqlite3.Connection, answer_id: AnswerId) -> tuple[Delta, ...]:
-    live = connection.execute(query("journal_number"), (answer_id,)).fetchone()
+    live = connection.execute(query("journal_number"), (rows.key(answer_id),)).fetchone()
     if live is None:
         return ()
-    batches = connection.execute(query("journal_of"), {"id": answer_id}).fetchall()
+    batches = connection.execute(query("journal_of"), {"id": rows.key(answer_id)}).fetchall()
     found, faults = journal.gather((data for (data,) in batches), {live[0]: answer_id})
     if faults:
         raise StorageError(f"{faults[0]}: run 'hubbub store verify'")
@@ -94,11 +96,11 @@ def _place(
 ) -> dict[str, Any]:
     """Where a page starts: beyond the cursor's row, or beyond all rows at the end it starts from."""
     if after is None:
-        return {"user": user, "time": math.inf if descending else -math.inf, "id": ""}
-    row = connection.execute(query(f"{what}_cursor"), {"id": after, "user": user}).fetchone()
+        return {"user": rows.key(user), "time": math.inf if descending else -math.inf, "id": ""}
+    row = connection.execute(query(f"{what}_cursor"), {"id": rows.key(after), "user": rows.key(user)}).fetchone()
     if row is None:
         raise NotFound(f"there is no {what} {after}", param="after")
-    return {"user": user, "time": row[0], "id": row[1]}
+    return {"user": rows.key(user), "time": row[0], "id": row[1]}
 
 
 def _chat(row: tuple[Any, ...]) -> Chat:

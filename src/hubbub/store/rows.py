@@ -42,9 +42,14 @@ def dumps(value: Json) -> str:
     return text
 
 
+def key(text: str) -> str:
+    """What to look for: no row is found by an id that UTF-8 cannot hold, and asking for one is no error."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def fold(text: str) -> str:
     """The text as it is searched: without case in any script."""
-    return text.casefold().encode("utf-8", "backslashreplace").decode()
+    return key(text.casefold())
 
 
 def digest(item: Item) -> bytes:

@@ -29,7 +29,7 @@ from pathlib import Path
 from hubbub.core.errors import StorageError
 from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
 from hubbub.ports import AnswerQuery, Change, ChatQuery, JournalEntry, Page
-from hubbub.store import audit, reads, rows
+from hubbub.store import audit, reads
 from hubbub.store.changes import prepare
 from hubbub.store.config import StoreConfig
 from hubbub.store.connection import lock, prepare_file, translated
@@ -89,7 +89,7 @@ class SqliteStore:
         return () if head is None else await readers.run(reads.path, user, head)
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
-        return await self._open_readers().run(reads.match, user, [rows.digest(item) for item in items])
+        return await self._open_readers().run(reads.match, user, tuple(items))
 
     # Journal --------------------------------------------------------------------------------------------------------
 

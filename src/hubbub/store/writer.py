@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from hubbub.core.errors import HubbubError, StorageError
+from hubbub.core.errors import HubbubError
 from hubbub.core.types import AnswerId
 from hubbub.ports import JournalEntry
 from hubbub.store import journal
@@ -148,15 +148,12 @@ class Writer:
         moved: dict[AnswerId, Place] = {}
         added: journal.Batch = []
         for entry in entries:
-            place = moved.get(entry.answer) or places.get(entry.answer)
-            try:
-                journal.check_start(entry, place.next if place else None)
-            except StorageError as error:
-                return error
-            assert place is not None
-            after = place.next + len(entry.deltas)
-            moved[entry.answer] = Place(place.number, after, place.first or self._next_row)
-            added.append(journal.wire_entry(place.number, entry))
+            answer, start, deltas = entry.answer, entry.start, entry.deltas
+            place = moved.get(answer) or places.get(answer)
+            if place is None or place.next != start:
+                return journal.out_of_place(entry, place.next if place else None)
+            moved[answer] = Place(place.number, start + len(deltas), place.first or self._next_row)
+            added.append((place.number, start, [d.text if d.tool is None else journal.to_wire(d) for d in deltas]))
         places.update(moved)
         batch += added
         return None

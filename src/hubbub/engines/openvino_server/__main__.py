@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("gguf").setLevel(logging.WARNING)
     wishes = Wishes(**{name: getattr(options, name) for name in Wishes.__slots__})
     try:
         info = read_model_info(options.model)

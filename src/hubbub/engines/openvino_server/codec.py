@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from hubbub.engines.openvino_server.model_info import ModelInfo
 GGUF_ENCODE_LIMIT = 8192
 """The tokenizer that OpenVINO GenAI builds from a GGUF keeps the last 8,192 tokens and drops the rest without a word
 (src/cpp/src/gguf_utils/gguf_tokenizer.cpp, MAX_LENGTH). Text of no more bytes than this cannot have more tokens."""
+
+NFC_PRE_TOKENIZERS = ("qwen2",)
+"""Models whose tokenizer.json normalizes to NFC, which a GGUF does not say and OpenVINO GenAI does not do for them."""
 
 # After a letter and before something that is neither letter nor mark: every pre-tokenizer in use ends a piece there,
 # so texts cut there encode to the same ids as the whole.
@@ -29,6 +33,7 @@ class Codec:
         """``tokenizer``: an ``openvino_genai.Tokenizer``. Raises ConfigError where its vocabulary cannot be read."""
         self.tokenizer = tokenizer
         self._limit = GGUF_ENCODE_LIMIT if info.is_gguf else None
+        self._normal = info.is_gguf and info.pre_tokenizer in NFC_PRE_TOKENIZERS
         names = sorted(info.special, key=len, reverse=True)
         self._special = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
         self.table = self._table(info)
@@ -41,6 +46,8 @@ class Codec:
         """Ids of the text, special tokens in it read as such, nothing added."""
         if not text:
             return []
+        if self._normal:
+            text = unicodedata.normalize("NFC", text)
         if self._limit is None or len(text) <= self._limit // 4 or len(text.encode()) <= self._limit:
             return self._encode(text)
         ids: list[int] = []

@@ -54,17 +54,19 @@ class GrammarChecker:
         config.max_new_tokens = 1
         config.structured_output_config = constraint
         try:
-            self._pipeline.add_request(0, openvino.Tensor(np.array([[0]], dtype=np.int64)), config)
+            handle = self._pipeline.add_request(0, openvino.Tensor(np.array([[0]], dtype=np.int64)), config)
             while self._pipeline.has_non_finished_requests():
                 self._pipeline.step()
         except RuntimeError as fault:
             self._pipeline = None
             return _reason(str(fault))
+        del handle  # not before: a request without a handle is stopped
         return ""
 
     def _build(self) -> Any:
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.num_kv_blocks = 4
+        scheduler.enable_prefix_caching = False
         shape = Shape(
             "llama",
             self._vocabulary,

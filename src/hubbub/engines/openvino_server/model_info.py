@@ -47,6 +47,7 @@ class ModelInfo:
     special: dict[str, int]
     control_ids: frozenset[int]
     stop_ids: frozenset[int]
+    pre_tokenizer: str = ""
     chat_template: str | None = None
     token_names: dict[str, str] = field(default_factory=dict)
     defaults: SamplingDefaults = field(default_factory=SamplingDefaults)
@@ -109,6 +110,7 @@ def _from_gguf(path: Path) -> ModelInfo:
         special=special,
         control_ids=control,
         stop_ids=_stops(special, header.get("tokenizer.ggml.eos_token_id"), header.get("tokenizer.ggml.eot_token_id")),
+        pre_tokenizer=str(header.get("tokenizer.ggml.pre", "")),
         chat_template=header.get("tokenizer.chat_template"),
         token_names=names,
         defaults=SamplingDefaults(

@@ -23,7 +23,7 @@ from hubbub.engines.openvino_server.model_info import ModelInfo
 
 BLOCK_TOKENS = 32
 """Tokens in one KV block on CPU (openvino, PagedAttention CPU plugin); checked against the pipeline's own count."""
-TYPICAL_TOKENS = 2048
+TYPICAL_TOKENS = 1024
 LEAST_TOKENS = 256
 MAX_SEQUENCES = 256
 BATCHED_TOKENS = 256

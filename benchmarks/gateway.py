@@ -1,0 +1,272 @@
+"""What a gateway costs: CPU a chunk and a request, added time to first token, memory an open chat.
+
+One simulated engine that says a token of every answer at a constant rate; in front of it, one after the other, Hubbub
+(durable conversations, journal on; and plain chat completions), a bare aiohttp pass-through, SMG and LiteLLM. Before
+each of them the same load goes straight to the engine, so that a difference is one of the same minute. Client, gateway
+and engine share this machine: a busy one shows in the direct runs.
+
+usage: python -m benchmarks.gateway [--only NAME ...] [--scenario NAME ...] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks.processes import CannotMeasure, Server, free_port, installed, started
+from benchmarks.table import stamp, write
+from hubbub.bench.load import Load
+from hubbub.bench.report import Api, Plan, Result
+
+ROOT = Path(__file__).parent.parent
+PEERS = ROOT / ".benchmarks"
+MODEL = "simulated"
+KEY = "sk-benchmark"
+"""LiteLLM does not start without one; the others do not ask."""
+TTFT_MS = 50.0
+RSS_LOOK_SECONDS = 0.25
+LIMIT_SECONDS = 45.0
+"""One run is given up after this; the slowest gateway would need longer than the rest together."""
+TOTAL_SECONDS = 540.0
+"""No run is begun after this: what is left is reported as left out. The slowest gateway comes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """``streams`` answers of ``tokens`` tokens at once, ``rate`` tokens a second each, ``turns`` times."""
+
+    name: str
+    streams: int
+    rate: float
+    tokens: int
+    turns: int = 1
+
+
+SCENARIOS = (
+    Scenario("200 x 20/s", 200, 20, 120),
+    Scenario("200 x 50/s", 200, 50, 300),
+    Scenario("1,000 x 20/s", 1000, 20, 120),
+    Scenario("requests", 200, 50, 1, turns=10),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """``open`` starts it in front of the engine's URL, logging into the folder."""
+
+    name: str
+    api: Api
+    open: Callable[[str, Path], AbstractAsyncContextManager[Server]]
+
+
+@dataclass(slots=True)
+class Run:
+    """What one load through one server showed. Times in seconds."""
+
+    gateway: str
+    scenario: str
+    result: dict[str, Any] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    rss_before: int = 0
+    rss_peak: int = 0
+    trouble: str = ""
+
+
+@asynccontextmanager
+async def hubbub(engine: str, folder: Path) -> AsyncIterator[Server]:
+    port = free_port()
+    command = ["-m", "hubbub", "serve", "--port", str(port), "--engine", engine, "--data", str(folder / "hubbub")]
+    async with started("hubbub", [sys.executable, *command], port, folder, "/v1/models") as server:
+        yield server
+
+
+@asynccontextmanager
+async def passthrough(engine: str, folder: Path) -> AsyncIterator[Server]:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.passthrough", engine, str(port)]
+    async with started("passthrough", command, port, folder, "/v1/models") as server:
+        yield server
+
+
+@asynccontextmanager
+async def smg(engine: str, folder: Path) -> AsyncIterator[Server]:
+    programs, port = await installed("smg", PEERS / "smg"), free_port()
+    command = [str(programs / "smg"), "launch", "--worker-urls", engine, "--host", "127.0.0.1", "--port", str(port)]
+    options = ["--policy", "round_robin", "--prometheus-port", str(free_port())]
+    async with started("smg", [*command, *options], port, folder, "/v1/models") as server:
+        yield server
+
+
+@asynccontextmanager
+async def litellm(engine: str, folder: Path) -> AsyncIterator[Server]:
+    programs, port = await installed("litellm[proxy]", PEERS / "litellm"), free_port()
+    route = {"model": f"openai/{MODEL}", "api_base": f"{engine}/v1", "api_key": "none"}
+    config = folder / "litellm.yaml"  # JSON is YAML
+    models = [{"model_name": MODEL, "litellm_params": route}]
+    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": KEY}}))
+    command = [str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    async with started("litellm", command, port, folder, "/health/liveliness") as server:
+        yield server
+
+
+GATEWAYS = (
+    Gateway("hubbub, durable", "responses", hubbub),
+    Gateway("hubbub, completions", "chat", hubbub),
+    Gateway("pass-through", "chat", passthrough),
+    Gateway("smg", "chat", smg),
+    Gateway("litellm", "chat", litellm),
+)
+
+
+@asynccontextmanager
+async def engine(scenario: Scenario, folder: Path) -> AsyncIterator[Server]:
+    port = free_port()
+    flags = {
+        "--port": port,
+        "--model": MODEL,
+        "--itl-ms": 1e3 / scenario.rate,
+        "--ttft-ms": TTFT_MS,
+        "--max-sequences": 4096,
+        "--kv-tokens": 10_000_000,
+        "--output-median": 4096,
+        "--output-sigma": 0,
+        "--context-window": 32_768,
+    }
+    command = [sys.executable, "-m", "hubbub.engines.simulated_server"]
+    command += [str(word) for pair in flags.items() for word in pair]
+    async with started("engine", command, port, folder, "/v1/models") as server:
+        yield server
+
+
+async def measure(name: str, server: Server, api: Api, scenario: Scenario) -> Run:
+    """One load through one server. A load that does not end in time is reported as such."""
+    run, before = Run(name, scenario.name), server.weight()
+    run.rss_before = run.rss_peak = before.rss_bytes
+    plan = Plan(
+        server.url,
+        api=api,
+        model=MODEL,
+        chats=scenario.streams,
+        turns=scenario.turns,
+        max_tokens=scenario.tokens,
+        api_key=KEY,
+        patience_seconds=LIMIT_SECONDS,
+        silence_seconds=LIMIT_SECONDS,
+    )
+    load = asyncio.create_task(Load(plan).run())
+    deadline = time.perf_counter() + LIMIT_SECONDS
+    while not load.done() and time.perf_counter() < deadline:
+        await asyncio.wait((load,), timeout=RSS_LOOK_SECONDS)
+        run.rss_peak = max(run.rss_peak, server.weight().rss_bytes)
+    if not load.done():
+        load.cancel()
+        await asyncio.gather(load, return_exceptions=True)
+        run.trouble = f"not done after {LIMIT_SECONDS:.0f} s"
+        return run
+    result: Result = load.result()
+    run.cpu_s = server.weight().cpu_s - before.cpu_s
+    run.result = result.as_json()
+    if not result.sound:
+        run.trouble = f"{result.failed} failed, {result.lost} lost: {result.failures}"
+    return run
+
+
+async def through(gateway: Gateway, scenario: Scenario, folder: Path) -> list[Run]:
+    """The same load straight at the engine, then through the gateway."""
+    async with engine(scenario, folder) as target:
+        direct = await measure("direct", target, "chat", scenario)
+        try:
+            async with gateway.open(target.url, folder) as server:
+                await measure(gateway.name, server, gateway.api, Scenario("warm", 20, scenario.rate, 2))
+                return [direct, await measure(gateway.name, server, gateway.api, scenario)]
+        except CannotMeasure as reason:
+            return [direct, Run(gateway.name, scenario.name, trouble=str(reason))]
+
+
+def row(direct: Run, run: Run, scenario: Scenario) -> list[str]:
+    """A line of the table; the reason where there is nothing to tell."""
+    if not run.result or not direct.result:
+        return [scenario.name, run.gateway, *["-"] * 7, run.trouble or direct.trouble]
+    tokens, turns = max(1, run.result["output_tokens"]), scenario.streams * scenario.turns
+    added = [
+        f"{(run.result['ttft_s'][q] - direct.result['ttft_s'][q]) * 1e3:.1f}" if run.result["ttft_s"][q] else "-"
+        for q in ("p50", "p99")
+    ]
+    return [
+        scenario.name,
+        run.gateway,
+        f"{run.result['tokens_per_s']:,.0f}",
+        f"{run.result['tokens_per_s'] / direct.result['tokens_per_s'] * 100:.0f} %",
+        "-" if scenario.tokens == 1 else f"{run.cpu_s / tokens * 1e6:.0f}",
+        f"{run.cpu_s / turns * 1e3:.2f}",
+        *added,
+        f"{(run.rss_peak - run.rss_before) / scenario.streams / 1024:.0f}",
+        run.trouble,
+    ]
+
+
+HEADER = (
+    "load",
+    "gateway",
+    "tokens/s",
+    "of direct",
+    "CPU us a chunk",
+    "CPU ms a request",
+    "added TTFT p50 ms",
+    "added TTFT p99 ms",
+    "RSS KiB a chat",
+    "trouble",
+)
+
+
+async def main(options: argparse.Namespace) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="hubbub-bench-"))
+    gateways = [g for g in GATEWAYS if not options.only or g.name in options.only]
+    scenarios = [s for s in SCENARIOS if not options.scenario or s.name in options.scenario]
+    if options.quick:
+        scenarios = [Scenario(s.name, min(50, s.streams), s.rate, min(20, s.tokens), s.turns) for s in scenarios]
+    rows, runs = [], []
+    began = time.perf_counter()
+    try:
+        cells = [(scenario, gateway) for scenario in scenarios for gateway in gateways]
+        for scenario, gateway in sorted(cells, key=lambda cell: cell[1] is GATEWAYS[-1]):
+            if time.perf_counter() - began > TOTAL_SECONDS:
+                direct, run = (
+                    Run("direct", scenario.name),
+                    Run(gateway.name, scenario.name, trouble="left out: no time"),
+                )
+            else:
+                direct, run = await through(gateway, scenario, folder)
+            runs += [direct, run]
+            rows.append(row(direct, run, scenario))
+            print(f"{time.perf_counter() - began:4.0f} s  " + "  ".join(rows[-1]), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    told = stamp() | {"runs": [asdict(run) for run in runs]}
+    write("gateway", HEADER, rows, told, __doc__ or "")
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What a gateway costs.")
+    names = [gateway.name for gateway in GATEWAYS]
+    parser.add_argument("--only", action="append", choices=names, help="this gateway alone; may be repeated")
+    loads = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--scenario", action="append", choices=loads, help="this load alone; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="a small load, to see that everything runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(parsed()))

@@ -1,0 +1,106 @@
+"""The command as people meet it: a process, its words, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hubbub import __version__
+
+
+def hubbub(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
+    return subprocess.run(
+        [sys.executable, "-m", "hubbub", *arguments],
+        cwd=cwd,
+        env=inherited | {"COLUMNS": "200", "HF_HUB_OFFLINE": "1"} | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert hubbub("version", cwd=tmp_path).stdout == f"{__version__}\n"
+    told = hubbub("--help", cwd=tmp_path)
+    assert told.returncode == 0
+    for command in ("serve", "demo", "doctor", "engine", "store", "config", "version"):
+        assert command in told.stdout
+
+
+def test_help_loads_neither_engine_nor_server(tmp_path: Path) -> None:
+    heavy = "('aiohttp', 'openvino', 'huggingface_hub')"
+    code = f"import sys, hubbub.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("serve", "--engine", "steam"), "engine.kind is 'steam'"),
+        (("serve", "--engine", "simulated", "--config", "absent.toml"), "absent.toml cannot be read"),
+        (("serve", "--model", "./no-such.gguf"), "no-such.gguf"),
+        (("store", "verify"), "there is no folder hubbub-data"),
+        (("demo", "--json", "nowhere/out.json"), "there is no folder"),
+    ],
+)
+def test_a_fault_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = hubbub(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("hubbub: ")
+
+
+def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = hubbub("serve", "--engine", "simulated", "--port", str(port), cwd=tmp_path)
+        examined = hubbub("doctor", "--engine", "simulated", "--port", str(port), "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert examined.returncode == 1
+    findings = {finding["name"]: finding for finding in json.loads(examined.stdout)["findings"]}
+    assert findings["port"]["grade"] == "bad"
+    assert "--port" in findings["port"]["text"]
+
+
+def test_doctor_tells_what_would_run(tmp_path: Path) -> None:
+    done = hubbub("doctor", "--model", "smollm2", "--port", "0", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)
+    findings = {finding["name"]: finding for finding in told["findings"]}
+    assert (done.returncode, told["ok"]) == (0, True)
+    assert findings["model"]["model"] == "smollm2"
+    assert findings["engine"]["engine"] == "openvino"
+    assert findings["versions"]["versions"]["hubbub"] == __version__
+    assert findings["memory"]["total_bytes"] > 0
+    assert hubbub("doctor", "--model", "./none.gguf", "--port", "0", cwd=tmp_path).returncode == 1
+
+
+def test_config_show_tells_values_and_sources_and_hides_secrets(tmp_path: Path) -> None:
+    (tmp_path / "hubbub.toml").write_text("[server]\nport = 9000\n")
+    done = hubbub("config", "show", "--json", cwd=tmp_path, HUBBUB_ENGINE_API_KEY="sk-1", HUBBUB_SERVER_HOST="::1")
+    told = json.loads(done.stdout)
+    assert told["server.port"] == {"value": 9000, "source": "hubbub.toml"}
+    assert told["server.host"] == {"value": "::1", "source": "HUBBUB_SERVER_HOST"}
+    assert told["server.data"]["source"] == "default"
+    assert "sk-1" not in done.stdout
+    table = hubbub("config", "show", cwd=tmp_path).stdout
+    assert "server.port" in table
+    assert "9000" in table
+
+
+def test_engine_simulate_has_its_own_help(tmp_path: Path) -> None:
+    done = hubbub("engine", "simulate", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "--itl-ms" in done.stdout
