@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubbub.core.errors import BadRequest, NotFound
+from hubbub.planner.accuracy import markdown
 from hubbub.planner.cases import OutOfScope, parse_row
 from hubbub.planner.coefficients import bundled
 from hubbub.planner.fit import read_published
@@ -172,3 +173,9 @@ def test_the_shipped_coefficients_say_how_well_they_did() -> None:
     assert report["in sample"]["throughput"]["median"] < 0.1
     assert report["one model on one card left out"]["throughput"]["median"] < 0.15
     assert report["pure roofline"]["all"]["median"] > 0.4
+
+
+def test_the_documentation_holds_the_accuracy_of_the_shipped_coefficients() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "planner.md").read_text("utf-8")
+    written = text.partition("<!-- accuracy -->\n")[2].partition("\n<!-- /accuracy -->")[0]
+    assert written == markdown()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def calibrate_here(
         return await calibrate.measure(base, name, plan, tell), await _kv_tokens(base)
 
     samples, kv_tokens = asyncio.run(run())
-    _, record = calibrate.calibrated(setup, samples, found.fingerprint, kv_tokens)
+    published = replace(setup, coefficients=None, measured="")  # an older record of this machine is no starting point
+    _, record = calibrate.calibrated(published, samples, found.fingerprint, kv_tokens)
     return record, calibrate.keep(record, folder)
 
 

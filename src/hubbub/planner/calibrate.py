@@ -173,6 +173,9 @@ class Calibration:
     worst_after: float
     samples: tuple[Sample, ...]
     kv_tokens: int = 0
+    bandwidth_gbs: float = 0.0
+    fp16_tflops: float = 0.0
+    """The card as it was measured then: the factors hold for these, not for a later measurement."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -248,12 +251,19 @@ def calibrated(
         float(np.max(np.abs(np.expm1(after)))),
         tuple(samples),
         kv_tokens,
+        setup.machine.card.bandwidth_gbs,
+        setup.machine.card.fp16_tflops,
     )
     return apply(setup, record), record
 
 
 def apply(setup: Setup, record: Calibration) -> Setup:
     """The setup as calibrated: the factors become effects of the very case, above its other groups."""
+    card = setup.machine.card
+    if record.bandwidth_gbs:
+        card = replace(card, bandwidth_gbs=record.bandwidth_gbs, fp16_tflops=record.fp16_tflops)
+    load = replace(setup.load, kv_tokens=record.kv_tokens or setup.load.kv_tokens)
+    setup = replace(setup, machine=replace(setup.machine, card=card), load=load)
     case = setup.case(Work("closed", 512, 128))
     base = setup.model.values([case])
     name = groups(case)["model_version_quant"]

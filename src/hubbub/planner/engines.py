@@ -37,7 +37,9 @@ class EngineKind:
         if self.family == "vllm":
             big = card.memory_gib >= 70 and not card.name.startswith("A100")
             return 1024 if big and self.version in ("v0.8", "v0.11", "v0.15") else 128 if card.cpu else 256
-        return {"lmdeploy": 256, "tgi": 128, "mindie": 256, "deepspeed-mii": 256}.get(self.family, 2048)
+        return {"openvino": 256, "lmdeploy": 256, "tgi": 128, "mindie": 256, "deepspeed-mii": 256}.get(
+            self.family, 2048
+        )
 
     def token_budget(self, card: Card) -> int:
         """Tokens one step may hold (``max_num_batched_tokens``)."""
@@ -59,7 +61,8 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     (r"optimum[ -]nvidia", "hf"),
     (r"tensorrt|trt[-_ ]?llm|\bnim\b|\btrt\b", "trtllm"),
     (r"lmdeploy|turbomind", "lmdeploy"),
-    (r"ipex|openvino|neural[- ]speed|itrex", "openvino"),
+    (r"ipex|neural[- ]speed|itrex", "ipex"),
+    (r"openvino", "openvino"),
     (r"text-generation-webui.*exl|exllama|\bexl2", "exllama"),
     (r"text-generation-webui.*(gguf|llama)", "llamacpp"),
     (r"llama[-._ ]?cpp|ollama|ctransformers|llama-?bench|lm studio|llamafile|koboldcpp|gguf|ik_llama", "llamacpp"),
@@ -141,7 +144,7 @@ def parse_engine(name: str, version: str = "", date: str = "") -> EngineKind:
         "mlc",
         "ctranslate",
         "onnx",
-        "openvino",
+        "ipex",
         "qserve",
         "fastllm",
         "deepspeed",

@@ -49,7 +49,7 @@ def process_bytes(case: Case) -> float:
         return total * (case.load.share or pool)
     if engine.family == "deepspeed" and not machine.card.cpu:
         return total
-    if engine.family == "openvino":
+    if engine.family == "ipex":
         return 2.5 * weights + 1.6 * layer + kv
     if engine.family == "llamacpp":
         return weights + kv + (0.6 if machine.card.cpu else 1.2) * GIB

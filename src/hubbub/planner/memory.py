@@ -29,6 +29,8 @@ class Load:
     share: float | None = None
     max_sequences: int = 0
     token_budget: int = 0
+    kv_tokens: int = 0
+    """KV room of one copy as the engine itself reports it; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def plan_memory(
         # a user who starts this takes fewer sequences and smaller chunks; what then remains is little, not nothing
         kv = 0.3 * (usable - weights - non_torch - 0.2 * activation)
     per_token = _per_token_on_card(shape, quant, machine)
+    if load.kv_tokens:
+        kv = load.kv_tokens * per_token
     tokens = int(max(kv, 0.0) / per_token // BLOCK * BLOCK)
     return MemoryPlan(total, usable, weights, non_torch, activation, margin, kv, per_token, tokens, machine.replicas)
 
