@@ -164,3 +164,19 @@ def _byte_letters() -> list[str]:
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
+
+
+def write_bytes(path: Path, *, context: int = 2048) -> None:
+    """A model whose tokens are the 256 bytes (a tokenizer needs one merge, too) and ChatML's marks: it loads in a
+    moment."""
+    letters = _byte_letters()
+    tokenizer = {
+        "add_tokenizer_model": "gpt2",
+        "add_tokenizer_pre": "qwen2",
+        "add_token_list": [*letters, letters[0] + letters[1], *_SPECIAL[:3]],
+        "add_token_types": [1] * 257 + [3] * 3,
+        "add_token_merges": [f"{letters[0]} {letters[1]}"],
+        "add_bos_token_id": 257,
+        "add_eos_token_id": 259,
+    }
+    write_tiny(path, Shape("qwen3", 260, context=context), tokenizer)
