@@ -382,7 +382,7 @@ class TestPages:
             return [answer.id for answer in (await store.answers(ANN, query)).rows]
 
         query = AnswerQuery(AnswerKind.RESPONSE)
-        assert await ids(query) == ["resp_1", "resp_2", "resp_3"]
+        assert await ids(query) == ["resp_3", "resp_2", "resp_1"]
         assert await ids(AnswerQuery(AnswerKind.COMPLETION)) == ["chatcmpl-1"]
         assert await ids(replace(query, model="other")) == ["resp_3"]
         assert await ids(replace(query, metadata=(("a", "1"),))) == ["resp_1", "resp_2"]
@@ -437,7 +437,7 @@ class TestAnswers:
         assert answer is not None
         assert answer.metadata == {"late": "1"}
 
-    async def test_unfinished_are_those_of_all_users_by_creation(self, store: Store) -> None:
+    async def test_unfinished_are_those_of_all_users_in_the_order_of_their_coming(self, store: Store) -> None:
         await store.commit(
             AnswerSaved(an_answer("resp_3", at=NOW + 1)),
             AnswerSaved(an_answer("resp_2", user=BOB)),
