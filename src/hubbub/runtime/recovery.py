@@ -2,8 +2,7 @@
 
 Theory of operation. An unfinished answer has in the store all it needs to go on: its question is the path up to its
 ``input``, ``asked`` says how it was asked, the journal has what was said and was shown. So its run is made again, with
-the same deltas under the same numbers, and the scheduler is handed it in the order of the first acceptance. A reader
-that comes back sees one stream.
+the same deltas under the same numbers, and the scheduler is handed it. A reader that comes back sees one stream.
 
 What ends instead: an answer of an older Hubbub (nothing says how it was asked), and one that has lived through
 ``max_interruptions`` kills, as it may be what kills the server. The count is stored before the answer runs; an orderly
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hubbub.core.errors import Interrupted
-from hubbub.core.types import Answer, Asked, Delta, Node
+from hubbub.core.types import Answer, Asked, Delta, Node, Priority
 from hubbub.ports import AnswerSaved, Change, Clock, Store
 from hubbub.runtime.question import closing
 from hubbub.runtime.run import interrupted
@@ -36,7 +35,8 @@ class Unfinished:
 
 
 async def recover(store: Store, clock: Clock, max_interruptions: int) -> list[Unfinished]:
-    """Those to go on with, in the order they were accepted; all others are ended. Raises StorageError."""
+    """Those to go on with, all others are ended. First chats, then bulk; of each first those that had begun, and then
+    in the order they were accepted. Raises StorageError."""
     going_on: list[Unfinished] = []
     changes: list[Change] = []
     for answer in await store.unfinished():
@@ -62,7 +62,7 @@ async def recover(store: Store, clock: Clock, max_interruptions: int) -> list[Un
     if changes:
         await store.commit(*changes)
         log.warning("%d unfinished answers go on", len(going_on), extra={"action": "recovery"})
-    return going_on
+    return sorted(going_on, key=lambda each: (each.asked.priority is Priority.BULK, not each.deltas))
 
 
 def parked(answers: Sequence[Answer]) -> list[Change]:
