@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock bench bench-gateway bench-real clean
 
 BIN := .venv/bin

@@ -74,7 +74,7 @@ class Hub:
         self._runs: dict[AnswerId, Run] = {}
         self._busy: set[ChatId] = set()
         self._estimate = TokenEstimate()
-        self._publisher = Publisher(store, dispatcher, clock, telemetry, self._config, self._ended)
+        self._publisher = Publisher(store, dispatcher, clock, telemetry, self._config, self._runs, self._ended)
         self._closed = False
 
     # Life ----------------------------------------------------------------------------------------------------------

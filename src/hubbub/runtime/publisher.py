@@ -13,8 +13,9 @@ tries on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hubbub.core.errors import Conflict, HubbubError, StorageError
@@ -33,11 +34,14 @@ RETRY_MOST_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """``coalesce_seconds``: under load, the least time between two publications (a reader gets more text less often).
-    ``coalesce_streams``: streams with new text at once from which it counts as load. Raises ValueError."""
+    """A publication costs the same for one token as for two hundred. So they keep apart by a time that grows with the
+    number of live answers, up to ``coalesce_seconds``: alone, an answer streams token by token; among hundreds it gets
+    more text less often. A first token does not wait."""
 
-    coalesce_seconds: float = field(default=0.025, metadata={"help": "least seconds between publications under load"})
-    coalesce_streams: int = field(default=64, metadata={"help": "streams with new text at once that count as load"})
+    coalesce_seconds: float = field(default=0.025, metadata={"help": "most seconds between publications"})
+    coalesce_seconds_per_stream: float = field(
+        default=0.0001, metadata={"help": "seconds between publications for each live answer"}
+    )
     store_patience_seconds: float = field(
         default=10.0,
         metadata={"help": "seconds the end of an answer waits for the store before its readers are sent away"},
@@ -48,13 +52,17 @@ class HubConfig:
     )
 
     def __post_init__(self) -> None:
-        for key in ("coalesce_seconds", "coalesce_streams", "store_patience_seconds", "max_interruptions"):
+        """Raises ValueError naming the key."""
+        for key in ("coalesce_seconds", "coalesce_seconds_per_stream"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} is {getattr(self, key)}: it must be 0 to 1 second")
+        for key in ("store_patience_seconds", "max_interruptions"):
             if not getattr(self, key) >= 0:
-                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be 0 or more")
+                raise ValueError(f"{key} is {getattr(self, key)}: it must be 0 or more")
 
 
 class Publisher:
-    """``ended`` is told of every run whose end was stored, just before it is shown."""
+    """``runs``: all live ones. ``ended`` is told of every run whose end was stored, just before it is shown."""
 
     def __init__(
         self,
@@ -63,6 +71,7 @@ class Publisher:
         clock: Clock,
         telemetry: Telemetry,
         config: HubConfig,
+        runs: Mapping[AnswerId, Run],
         ended: Callable[[Run, Answer], None],
     ) -> None:
         self._store = store
@@ -70,9 +79,11 @@ class Publisher:
         self._clock = clock
         self._telemetry = telemetry
         self._config = config
+        self._runs = runs
         self._ended = ended
         self._dirty: dict[AnswerId, Run] = {}
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._pump_task: asyncio.Task[None] | None = None
         self._concluding: dict[asyncio.Task[None], Run] = {}
@@ -90,6 +101,8 @@ class Publisher:
         """It has something to publish, or has ended."""
         self._dirty[run.live.answer.id] = run
         self._wake.set()
+        if not run.live.deltas:
+            self._hurry.set()
 
     async def finish(self, patience: float) -> None:
         """Publish what is left, and store the ends there are, for ``patience`` seconds at most; then stop."""
@@ -111,19 +124,18 @@ class Publisher:
     async def _pump(self) -> None:
         while True:
             await self._wake.wait()
-            began = self._clock.now()
-            count = await self._flush_dirty()
-            if count >= self._config.coalesce_streams:
-                pause = self._config.coalesce_seconds - (self._clock.now() - began)
-                if pause > 0:
-                    await asyncio.sleep(pause)
+            await self._flush_dirty()
+            each = self._config.coalesce_seconds_per_stream
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self._config.coalesce_seconds, each * len(self._runs))):
+                    await self._hurry.wait()
 
-    async def _flush_dirty(self) -> int:
+    async def _flush_dirty(self) -> None:
         async with self._flushing:
             self._wake.clear()
+            self._hurry.clear()
             runs, self._dirty = self._dirty, {}
             await self._flush([run for run in runs.values() if run.open and not run.ending])
-            return len(runs)
 
     async def _flush(self, runs: Sequence[Run]) -> None:
         taken = [(run, run.take()) for run in runs]
