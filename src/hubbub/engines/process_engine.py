@@ -37,6 +37,9 @@ class ProcessEngine:
     def cancel(self, request: RequestId) -> None:
         self.frames.cancel(request)
 
+    def kill(self) -> None:
+        self.supervisor.kill()
+
     async def count_tokens(self, messages: Sequence[Message]) -> int | None:
         return await self.frames.count_tokens(messages)
 
