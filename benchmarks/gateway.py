@@ -45,19 +45,22 @@ TOTAL_SECONDS = 540.0
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``streams`` answers of ``tokens`` tokens at once, ``rate`` tokens a second each, ``turns`` times."""
+    """``streams`` answers of ``tokens`` tokens, ``rate`` tokens a second each, ``turns`` times. They begin evenly over
+    ``spread`` seconds and are then all open at once: what is added to a first token is the gateway's work on it, not
+    its place in a burst. The load "requests" is that burst, with answers of one token."""
 
     name: str
     streams: int
     rate: float
     tokens: int
     turns: int = 1
+    spread: float = 0.0
 
 
 SCENARIOS = (
-    Scenario("200 x 20/s", 200, 20, 120),
-    Scenario("200 x 50/s", 200, 50, 300),
-    Scenario("1,000 x 20/s", 1000, 20, 120),
+    Scenario("200 x 20/s", 200, 20, 200, spread=4.0),
+    Scenario("200 x 50/s", 200, 50, 400, spread=4.0),
+    Scenario("1,000 x 20/s", 1000, 20, 300, spread=10.0),
     Scenario("requests", 200, 50, 1, turns=10),
 )
 
@@ -164,6 +167,7 @@ async def measure(name: str, server: Server, api: Api, scenario: Scenario) -> Ru
         api_key=KEY,
         patience_seconds=LIMIT_SECONDS,
         silence_seconds=LIMIT_SECONDS,
+        spread_seconds=scenario.spread,
     )
     load = asyncio.create_task(Load(plan).run())
     deadline = time.perf_counter() + LIMIT_SECONDS

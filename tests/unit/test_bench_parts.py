@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any, cast
 
 import pytest
 from hypothesis import given

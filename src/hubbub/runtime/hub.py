@@ -10,6 +10,7 @@ written the next one collects, so that under load many tokens share a write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -63,11 +64,20 @@ TITLE_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """``coalesce_seconds``: under load, the least time between two publications (a reader gets more text less often).
-    ``coalesce_streams``: streams with new text at once from which it counts as load."""
+    """A publication costs the same for one token as for two hundred. So they keep apart by a time that grows with the
+    number of live answers, up to ``coalesce_seconds``: alone, an answer streams token by token; among hundreds it gets
+    more text less often. A first token does not wait."""
 
-    coalesce_seconds: float = field(default=0.025, metadata={"help": "least seconds between publications under load"})
-    coalesce_streams: int = field(default=64, metadata={"help": "streams with new text at once that count as load"})
+    coalesce_seconds: float = field(default=0.025, metadata={"help": "most seconds between publications"})
+    coalesce_seconds_per_stream: float = field(
+        default=0.0001, metadata={"help": "seconds between publications for each live answer"}
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key."""
+        for key in ("coalesce_seconds", "coalesce_seconds_per_stream"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} is {getattr(self, key)}: it must be 0 to 1 second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,7 @@ class Hub:
         self._estimate = TokenEstimate()
         self._dirty: dict[AnswerId, Run] = {}
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._pump_task: asyncio.Task[None] | None = None
         self._concluding: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -339,18 +350,20 @@ class Hub:
     def _mark(self, run: Run) -> None:
         self._dirty[run.live.answer.id] = run
         self._wake.set()
+        if not run.live.deltas:
+            self._hurry.set()
 
     async def _pump(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._hurry.clear()
             runs, self._dirty = self._dirty, {}
-            began = self._clock.now()
             await self._flush([run for run in runs.values() if run.live.answer.id in self._runs and not run.ending])
-            if len(runs) >= self._config.coalesce_streams:
-                pause = self._config.coalesce_seconds - (self._clock.now() - began)
-                if pause > 0:
-                    await asyncio.sleep(pause)
+            each = self._config.coalesce_seconds_per_stream
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self._config.coalesce_seconds, each * len(self._runs))):
+                    await self._hurry.wait()
 
     async def _flush(self, runs: Sequence[Run]) -> None:
         taken = [(run, run.take()) for run in runs]
