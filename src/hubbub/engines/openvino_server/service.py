@@ -171,6 +171,7 @@ class Service:
             running=gauges.running,
             waiting=max(0, len(self._flights) - gauges.running),
             kv_used=round(gauges.kv_used, 4),
+            steps=gauges.steps,
             details=self.details,
         )
 

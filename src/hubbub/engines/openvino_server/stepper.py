@@ -173,7 +173,7 @@ class Stepper:
             try:
                 request.handle = self._enter(request)
             except RuntimeError as fault:
-                refused.append(Out(request.id, [], "error", str(fault).splitlines()[-1]))
+                refused.append(Out(request.id, [], "error", _last_line(fault)))
                 continue
             self._live[request.id] = request
         return refused
@@ -316,9 +316,15 @@ def main() -> int:
         return 0
     except RuntimeError as fault:
         traceback.print_exc()
-        wire.send(Failed(str(fault).splitlines()[-1] if str(fault) else type(fault).__name__))
+        wire.send(Failed(_last_line(fault)))
         return 1
     return 0
+
+
+def _last_line(fault: RuntimeError) -> str:
+    """OpenVINO's messages begin with where in its source they come from."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return lines[-1] if lines else type(fault).__name__
 
 
 def _warm_up(pipeline: Any) -> int:

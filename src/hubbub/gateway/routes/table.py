@@ -59,7 +59,7 @@ ROUTES: tuple[Route, ...] = (
 
     Route("POST", "/v1/chat/completions", completions.create, "Complete a chat", CompletionOut, CompletionCreate, streams=True),
     Route("GET", "/v1/chat/completions", completions.index, "Stored completions", Listed[CompletionOut], query=completions.ListQuery),
-    Route("GET", _COMPLETION, completions.retrieve, "A stored completion", CompletionOut),
+    Route("GET", _COMPLETION, completions.retrieve, "A stored completion; with stream, its chunks", CompletionOut, query=completions.RetrieveQuery, streams=True),
     Route("POST", _COMPLETION, completions.update, "Change its metadata", CompletionOut, CompletionUpdate),
     Route("DELETE", _COMPLETION, completions.delete, "Delete it", CompletionDeleted),
     Route("GET", _COMPLETION + "/messages", completions.messages, "What it was asked with", Listed[StoredMessage], query=completions.MessagesQuery),
