@@ -47,6 +47,9 @@ def markdown(report: Mapping[str, Any] | None = None) -> str:
             lines.append(
                 f"| {label} | {found['rows']:,} | {found['median']:.1%} | {found['p90']:.0%} | {found['bias']:+.1%} |"
             )
+    shares = [(n, r["covered"]) for n, r in report.items() if isinstance(r, dict) and "covered" in r]
+    lines += ["", "| rows inside their 90 % band | share |", "| --- | ---: |"]
+    lines += [f"| {name} | {share:.1%} |" for name, share in shares]
     lines += ["", "| what others publish (other runs than ours) | median error |", "| --- | --- |"]
     lines += [f"| {name} | {error} |" for name, error in OTHERS]
     return "\n".join(lines)

@@ -91,7 +91,8 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
     quant_text = _cell(row, "quant")
     try:
         shape, sure = _model(row, notes)
-        cpu = _gpus(row) == 0
+        gpus = _gpus(row)
+        cpu = None if gpus is None else gpus == 0
         hardware = _cell(row, "hardware") or ("CPU" if metric in ("weights_gib", "kv_cache_gb_expected") else "")
         card = resolve_card(hardware, cpu=cpu)
         quant = _quant(quant_text, f"{_cell(row, 'engine')} {_cell(row, 'model')}", engine, shape)

@@ -155,12 +155,16 @@ class Coefficients:
 
     def band(self, case: Case) -> tuple[float, float]:
         """Factors below and above the prediction that hold 90 % of measurements, from residuals of held-out rows."""
-        near = self.nearness(case)
-        kind = metric_class(case.metric)
-        for key in (f"{kind}|{case.work.mode}|{near}", f"{kind}|{near}", near, "all"):
-            if key in self.bands:
-                return self.bands[key]
-        return 0.5, 2.0
+        return look_up(self.bands, case, self.nearness(case))
+
+
+def look_up(bands: dict[str, tuple[float, float]], case: Case, near: str) -> tuple[float, float]:
+    """The band of the narrowest class that has one."""
+    kind = metric_class(case.metric)
+    for key in (f"{kind}|{case.work.mode}|{near}", f"{kind}|{near}", near, "all"):
+        if key in bands:
+            return bands[key]
+    return 0.5, 2.0
 
 
 def metric_class(metric: str) -> str:
