@@ -3,11 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock bench bench-gateway bench-real clean
+.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock chaos bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
-TIERS := $(wildcard tests/unit tests/property tests/contract tests/integration tests/acceptance)
+TIERS := $(wildcard tests/unit tests/property tests/contract tests/integration tests/chaos tests/acceptance)
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -50,6 +50,9 @@ docs-check: .venv/.dev-installed ## are they up to date?
 
 pytest: .venv/.dev-installed ## tests, tier by tier
 	@$(BIN)/pytest $(TIERS)
+
+chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
+	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)
 
 fmt: .venv/.dev-installed ## put the style right
 	@$(BIN)/ruff check --fix --quiet || true
