@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hubbub.core.types import Answer
+from hubbub.gateway.call import AnyCall
 from hubbub.runtime.hub import Ask, Hub
 from hubbub.runtime.live import Live
 
 
 @asynccontextmanager
-async def asked(hub: Hub, ask: Ask) -> AsyncIterator[Live]:
-    """The live answer. If its client leaves before the end, even while the question is being stored, the hub is told.
+async def asked(call: AnyCall, ask: Ask) -> AsyncIterator[Live]:
+    """The live answer, charged to the caller. If its client leaves before the end, even while the question is being
+    stored, the hub is told.
 
-    Raises what ``Hub.ask`` raises.
+    Raises what ``Meter.ask`` raises.
     """
-    asking = asyncio.ensure_future(hub.ask(ask))
+    hub = call.gateway.hub
+    asking = asyncio.ensure_future(call.gateway.meter.ask(call.caller, ask))
     try:
         live = await asyncio.shield(asking)
     except asyncio.CancelledError:
@@ -35,7 +38,7 @@ def _leave(hub: Hub, asking: asyncio.Future[Live]) -> None:
         hub.leave(asking.result())
 
 
-async def answered(hub: Hub, ask: Ask) -> Answer:
+async def answered(call: AnyCall, ask: Ask) -> Answer:
     """The answer in its final state."""
-    async with asked(hub, ask) as live:
+    async with asked(call, ask) as live:
         return await live.ended()

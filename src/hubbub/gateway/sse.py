@@ -3,21 +3,29 @@
 Theory of operation. A stream's handler waits for its live answer and writes what came since the last write in one go.
 Pings come from one task for all streams: it visits those whose handler is waiting and that have been silent for long.
 A stream whose socket is still full of earlier bytes is not pinged, since that write would have to wait. A handler whose
-reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once.
+reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once. The
+same task drops who stopped reading: a write that waits while more than ``max_backlog_bytes`` gather behind it, or for
+longer than ``stalled_seconds``, ends with its connection. What becomes of the answer is as if that client had left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from aiohttp import web
 
 from hubbub.core.types import Answer, Delta
+from hubbub.gateway.limits import LimitsConfig
 from hubbub.runtime.live import Live
 
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+"""How often all streams are looked at, at the least."""
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -43,30 +51,34 @@ class EventStream:
         self.live: Live | None = None
         self.waiting = False
         self.wrote_at = 0.0
+        self.blocked_at: float | None = None
+        """Since when a write waits for the reader."""
+        self._seen = 0
         self._request = request
         self._now = asyncio.get_running_loop().time
 
     async def write(self, data: bytes) -> None:
         if data:
             self.waiting = False
+            self.blocked_at = self._now()
             await self.response.write(data)
+            self.blocked_at = None
             self.wrote_at = self._now()
 
     async def follow(self, live: Live, encoder: Encoder) -> None:
         """Write all events of the answer, from what it has said already to its end."""
         self.live = live
         await self.write(encoder.opening())
-        seen = 0
         while True:
-            deltas = live.deltas[seen:]
-            seen += len(deltas)
+            deltas = live.deltas[self._seen :]
+            self._seen += len(deltas)
             data = encoder.feed(live.answer, deltas)
             if live.done:
                 await self.write(data + encoder.closing(live.answer))
                 return
             await self.write(data)
             self.waiting = True
-            await live.more(seen)
+            await live.more(self._seen)
 
     async def replay(self, answer: Answer, deltas: Sequence[Delta], encoder: Encoder) -> None:
         """Write all events of an answer that has ended."""
@@ -82,12 +94,28 @@ class EventStream:
             await self.response.write(b": ping\n\n" if place is None else b": place %d in the queue\n\n" % place)
         self.wrote_at = self._now()
 
+    def backlog(self) -> int:
+        """Bytes that wait for the reader: in the connection's buffer, and characters said since."""
+        transport = self._request.transport
+        buffered = transport.get_write_buffer_size() if transport is not None else 0
+        said = self.live.deltas[self._seen :] if self.live is not None else ()
+        return buffered + sum(len(delta.text) if delta.tool is None else len(delta.tool.arguments) for delta in said)
+
+    def drop(self) -> None:
+        """End the connection now, without waiting for what is in its buffer. The handler hears of it as of a leave."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
 
 class Streams:
     """All open streams of one server. Run :meth:`keep_alive` as long as it serves."""
 
-    def __init__(self, ping_seconds: float) -> None:
+    def __init__(self, ping_seconds: float, limits: LimitsConfig | None = None) -> None:
         self._ping_seconds = ping_seconds
+        self._limits = limits or LimitsConfig()
+        self.dropped = 0
+        """Readers that stopped reading."""
         self._open: set[EventStream] = set()
 
     def __len__(self) -> int:
@@ -106,11 +134,24 @@ class Streams:
             self._open.discard(stream)
 
     async def keep_alive(self) -> None:
-        """Ping silent streams, for ever. A stream is silent for one to one and a quarter times the setting."""
+        """Ping silent streams and drop stalled ones, for ever. A stream is silent for at most one and a quarter times
+        the setting."""
         loop = asyncio.get_running_loop()
+        period = min(self._ping_seconds / 4, self._limits.stalled_seconds / 4, SWEEP_S)
         while True:
-            await asyncio.sleep(self._ping_seconds / 4)
-            before = loop.time() - self._ping_seconds
+            await asyncio.sleep(period)
+            now = loop.time()
             for stream in list(self._open):
-                if stream.waiting and stream.wrote_at <= before:
+                if stream.blocked_at is not None:
+                    self._look_at(stream, now - stream.blocked_at)
+                elif stream.waiting and stream.wrote_at <= now - self._ping_seconds:
                     await stream.ping()
+
+    def _look_at(self, stream: EventStream, seconds: float) -> None:
+        """Drop a stream whose write has waited so long, if that is too long or too much has gathered."""
+        backlog = stream.backlog()
+        if seconds <= self._limits.stalled_seconds and backlog <= self._limits.max_backlog_bytes:
+            return
+        self.dropped += 1
+        log.info("dropped a reader: %d bytes behind, %.1f s", backlog, seconds, extra={"action": "reader_dropped"})
+        stream.drop()

@@ -185,6 +185,7 @@ class Hub:
         if ask.chat is None:
             return await self._ask(ask)
         if ask.chat in self._busy:
+            await self._standing(ask)  # another user's chat is not there, busy or not
             raise ChatBusy(f"an answer is being written in conversation {ask.chat!r}; wait for its end or cancel it")
         self._busy.add(ask.chat)
         try:
