@@ -79,6 +79,7 @@ async def served(
     scheduler: SchedulerConfig | None = None,
     gateway: GatewayConfig | None = None,
     rules: Rules | None = None,
+    api_key: str = "any",
     send_buffer: int | None = None,
     restart_s: float = 1.0,
 ) -> AsyncIterator[Served]:
@@ -116,7 +117,7 @@ async def served(
     try:
         async with (
             asyncio.timeout(PATIENCE_S),
-            AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
+            AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
             yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats)
