@@ -37,6 +37,8 @@ STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 """Where a request keeps who asks, for the headers of its answer."""
+LINGER_S = 5.0
+"""How long a refused body is still read, so that its sender gets to read the refusal."""
 PARSER_SLACK = 2
 """The parser takes this much more than the bounds, so that what passes a bound is refused in words, not cut off."""
 
@@ -104,6 +106,7 @@ def runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRun
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=shutdown_seconds,
+        lingering_time=min(LINGER_S, limits.body_seconds),
         keepalive_timeout=limits.keep_alive_seconds,
         max_line_size=PARSER_SLACK * limits.max_url_bytes,
         max_field_size=PARSER_SLACK * limits.max_header_bytes,

@@ -41,9 +41,9 @@ class LimitsConfig:
     keep_alive_seconds: float = field(
         default=75.0, metadata={"help": "seconds a connection may be idle, or take to send its header fields"}
     )
-    max_backlog_bytes: int = field(
+    max_backlog: int = field(
         default=1024 * KIB,
-        metadata={"help": "bytes that may wait for a reader that stopped reading; then it is dropped"},
+        metadata={"help": "characters that may wait for a reader that stopped reading; then it is dropped"},
     )
     stalled_seconds: float = field(
         default=120.0, metadata={"help": "seconds a reader may take nothing at all; then it is dropped"}

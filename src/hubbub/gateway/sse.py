@@ -4,8 +4,9 @@ Theory of operation. A stream's handler waits for its live answer and writes wha
 Pings come from one task for all streams: it visits those whose handler is waiting and that have been silent for long.
 A stream whose socket is still full of earlier bytes is not pinged, since that write would have to wait. A handler whose
 reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once. The
-same task drops who stopped reading: a write that waits while more than ``max_backlog_bytes`` gather behind it, or for
-longer than ``stalled_seconds``, ends with its connection. What becomes of the answer is as if that client had left.
+same task drops who stopped reading: a write of which nothing is taken for longer than ``stalled_seconds``, or while
+more than ``max_backlog`` characters gather behind it, ends with its connection. What becomes of the answer is as if
+that client had left. A reader that is slow but reads is kept.
 """
 
 from __future__ import annotations
@@ -51,18 +52,21 @@ class EventStream:
         self.live: Live | None = None
         self.waiting = False
         self.wrote_at = 0.0
-        self.blocked_at: float | None = None
-        """Since when a write waits for the reader."""
+        self.blocked = False
+        """Whether a write waits for the reader."""
         self._seen = 0
+        self._buffered: int | None = None
+        self._taken_at = 0.0
         self._request = request
         self._now = asyncio.get_running_loop().time
 
     async def write(self, data: bytes) -> None:
         if data:
             self.waiting = False
-            self.blocked_at = self._now()
+            self.blocked = True
             await self.response.write(data)
-            self.blocked_at = None
+            self.blocked = False
+            self._buffered = None
             self.wrote_at = self._now()
 
     async def follow(self, live: Live, encoder: Encoder) -> None:
@@ -94,12 +98,23 @@ class EventStream:
             await self.response.write(b": ping\n\n" if place is None else b": place %d in the queue\n\n" % place)
         self.wrote_at = self._now()
 
-    def backlog(self) -> int:
-        """Bytes that wait for the reader: in the connection's buffer, and characters said since."""
+    def stalled(self, now: float) -> float:
+        """For how many seconds its reader has taken nothing of a write that waits; 0 if it took some since last asked.
+
+        Nothing is added to the connection's buffer while a write waits, so that a smaller one means a reader."""
         transport = self._request.transport
-        buffered = transport.get_write_buffer_size() if transport is not None else 0
+        if not self.blocked or transport is None:
+            self._buffered = None
+            return 0.0
+        size = transport.get_write_buffer_size()
+        if self._buffered is None or size < self._buffered:
+            self._buffered, self._taken_at = size, now
+        return now - self._taken_at
+
+    def backlog(self) -> int:
+        """Characters that the live answer has said since a write began that waits."""
         said = self.live.deltas[self._seen :] if self.live is not None else ()
-        return buffered + sum(len(delta.text) if delta.tool is None else len(delta.tool.arguments) for delta in said)
+        return sum(len(delta.text) if delta.tool is None else len(delta.tool.arguments) for delta in said)
 
     def drop(self) -> None:
         """End the connection now, without waiting for what is in its buffer. The handler hears of it as of a leave."""
@@ -142,16 +157,19 @@ class Streams:
             await asyncio.sleep(period)
             now = loop.time()
             for stream in list(self._open):
-                if stream.blocked_at is not None:
-                    self._look_at(stream, now - stream.blocked_at)
+                if stream.blocked:
+                    self._look_at(stream, now)
                 elif stream.waiting and stream.wrote_at <= now - self._ping_seconds:
                     await stream.ping()
 
-    def _look_at(self, stream: EventStream, seconds: float) -> None:
-        """Drop a stream whose write has waited so long, if that is too long or too much has gathered."""
-        backlog = stream.backlog()
-        if seconds <= self._limits.stalled_seconds and backlog <= self._limits.max_backlog_bytes:
+    def _look_at(self, stream: EventStream, now: float) -> None:
+        """Drop a stream whose reader takes nothing, if that has been long or too much has gathered."""
+        seconds = stream.stalled(now)
+        if not seconds:
             return
-        self.dropped += 1
-        log.info("dropped a reader: %d bytes behind, %.1f s", backlog, seconds, extra={"action": "reader_dropped"})
-        stream.drop()
+        backlog = stream.backlog()
+        if seconds > self._limits.stalled_seconds or backlog > self._limits.max_backlog:
+            self.dropped += 1
+            said = "dropped a reader that took nothing for %.1f s, %d characters behind"
+            log.info(said, seconds, backlog, extra={"action": "reader_dropped"})
+            stream.drop()
