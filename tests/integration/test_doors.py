@@ -15,7 +15,7 @@ from hubbub.gateway.app import Rules
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.doors import Doors, host_name
 from hubbub.gateway.routes.table import ROUTES, Route
-from support.keys import Locked, a_key, bearer, locked
+from support.keys import Locked, a_key, bearer, locked, text_of
 from support.serving import ENDLESS, MODEL, served
 
 ASK: dict[str, Any] = {"model": MODEL, "input": "Hello"}
@@ -332,3 +332,24 @@ async def test_cors_is_off_unless_it_is_set() -> None:
 def test_origins_that_are_none_are_refused(origins: str) -> None:
     with pytest.raises(ValueError, match="cors_origins"):
         GatewayConfig(cors_origins=origins)
+
+
+# What cannot be read -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"Authorization: Bearer %s\0\r\n", b"Authorization: Bearer %s\x7f\r\n", b"%s\r\n"])
+async def test_bytes_that_are_no_request_are_neither_quoted_nor_logged(
+    data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = text_of("canary").encode()
+    caplog.set_level("DEBUG")
+    async with locked(a_key("canary")) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(door.house.url.rpartition(":")[2]))
+        writer.write(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n" + data % canary + b"\r\n")
+        said = await reader.read()
+        writer.close()
+    assert b" 400 " in said.partition(b"\r\n")[0]
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request_error"
+    assert canary not in said
+    assert canary.decode() not in caplog.text
+    assert "is no request" in caplog.text

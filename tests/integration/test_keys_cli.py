@@ -1,4 +1,4 @@
-"""``hubbub keys`` beside a running server, what ``serve`` refuses, and that no secret is seen where it should not be."""
+"""``hubbub keys`` beside a running server, what ``serve`` refuses, and that no secret is seen where it must not be."""
 
 from __future__ import annotations
 

@@ -82,6 +82,7 @@ async def served(
     api_key: str = "any",
     send_buffer: int | None = None,
     restart_s: float = 1.0,
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
@@ -116,7 +117,7 @@ async def served(
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
-            asyncio.timeout(PATIENCE_S),
+            asyncio.timeout(patience_s),
             AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):

@@ -17,6 +17,7 @@ from hubbub.core.types import Json
 from hubbub.gateway.bounds import check_head
 from hubbub.gateway.call import Call, Gateway, read_body, read_query, too_large
 from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.connections import Runner
 from hubbub.gateway.doors import Doors
 from hubbub.gateway.errors import AfterAcceptance, body_of, error_type, headers_of
 from hubbub.gateway.keyring import Caller
@@ -101,7 +102,7 @@ def runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRun
     ``shutdown_seconds``: how long open streams may go on when the server stops.
     """
     limits = app[GATEWAY].limits
-    return web.AppRunner(
+    return Runner(
         app,
         handler_cancellation=True,
         access_log=None,
@@ -196,7 +197,9 @@ def _http(request: web.Request, error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return _refusal(too_large(request.client_max_size))
     if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
+        # A path of its own may also look like one with an id in it: /v1/responses/input_tokens.
+        own = {route.method for route in ROUTES if route.path == request.path}
+        allowed = ", ".join(sorted(own or error.allowed_methods))
         message, code = f"{request.path} takes {allowed}, not {request.method}", "method_not_allowed"
         headers = {"Allow": allowed, "x-should-retry": "false"}
     else:
