@@ -36,6 +36,8 @@ COMMANDS = (
     ("store",),
     ("store", "verify"),
     ("store", "stats"),
+    ("keys",),
+    *(("keys", name) for name in ("create", "list", "show", "revoke", "users", "weight")),
     ("config",),
     ("config", "show"),
     ("version",),
