@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ import psutil
 
 from hubbub.cli.server_process import ServerProcess
 
-CHATS = int(os.environ.get("ENDURANCE_CHATS", "6"))
-KILLS = int(os.environ.get("ENDURANCE_KILLS", "2"))
+CHATS = int(os.environ.get("ENDURANCE_CHATS", "4"))
+KILLS = int(os.environ.get("ENDURANCE_KILLS", "1"))
 SEED = int(os.environ.get("ENDURANCE_SEED", "1"))
+TOKENS = 60
 READY_S = 180.0
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 CONFIG = """
@@ -141,9 +143,9 @@ class Crowd:
         chat.id = (await self._surely(lambda url: self._http.post(f"{url}/v1/conversations", json={})))["id"]
         while not self.over or not chat.streams:
             text = f"Tell a long story about number {number}, part {len(chat.streams)}."
-            body = {"conversation": chat.id, "input": text, "stream": True, "max_output_tokens": 120}
+            body = {"conversation": chat.id, "input": text, "stream": True, "max_output_tokens": TOKENS}
             stream = Stream()
-            await self._read(stream, lambda url, body=body: self._http.post(f"{url}/v1/responses", json=body))
+            await self._read(stream, partial(self._ask, body))
             if not stream.events:
                 # Nobody knows whether it was accepted: a new chat is the simplest way to be sure.
                 chat.id = (await self._surely(lambda url: self._http.post(f"{url}/v1/conversations", json={})))["id"]
@@ -151,7 +153,13 @@ class Crowd:
                 continue
             chat.streams.append(stream)
             while not stream.over:
-                await self._read(stream, lambda url, stream=stream: self._http.get(resumed(url, stream)))
+                await self._read(stream, partial(self._resume, stream))
+
+    def _ask(self, body: dict[str, Any], url: str) -> Any:
+        return self._http.post(f"{url}/v1/responses", json=body)
+
+    def _resume(self, stream: Stream, url: str) -> Any:
+        return self._http.get(f"{url}/v1/responses/{stream.id}?stream=true&starting_after={len(stream.events) - 1}")
 
     async def _read(self, stream: Stream, ask: Callable[[str], Any]) -> None:
         url = await self._keeper.where()
@@ -183,10 +191,6 @@ class Crowd:
                 event.set()
 
 
-def resumed(url: str, stream: Stream) -> str:
-    return f"{url}/v1/responses/{stream.id}?stream=true&starting_after={len(stream.events) - 1}"
-
-
 async def events_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Whole events, as they came; comments are left out, and half an event that a cut left behind."""
     rest = b""
@@ -216,10 +220,11 @@ async def test_streams_survive_kills_of_server_and_engine(tmp_path: Path) -> Non
         strokes = ["server", "engine"] * KILLS + ["stop"] * max(1, KILLS // 3)
         rng.shuffle(strokes)
         for stroke in strokes:
-            heard = asyncio.ensure_future(crowd.hear(rng.randrange(5, 40 * CHATS)))
-            await asyncio.wait([heard, talking], return_when=asyncio.FIRST_COMPLETED)
+            heard = asyncio.ensure_future(crowd.hear(rng.randrange(5, 15 * CHATS)))
+            waits: list[asyncio.Future[Any]] = [heard, talking]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             assert not talking.done(), talking.exception()
-            await {"server": keeper.kill, "stop": keeper.restart, "engine": lambda: keeper.kill_engine(http)}[stroke]()
+            await strike(keeper, http, stroke)
         crowd.over = True
         await talking
         for chat in crowd.chats:
@@ -228,6 +233,16 @@ async def test_streams_survive_kills_of_server_and_engine(tmp_path: Path) -> Non
     said = await asyncio.to_thread(hubbub, "store", "verify", "--data", str(keeper.data))
     assert said.startswith("sound: "), said
     assert said.rstrip().endswith("0 journal"), said
+
+
+async def strike(keeper: Keeper, http: aiohttp.ClientSession, stroke: str) -> None:
+    match stroke:
+        case "server":
+            await keeper.kill()
+        case "engine":
+            await keeper.kill_engine(http)
+        case _:
+            await keeper.restart()
 
 
 async def check(http: aiohttp.ClientSession, url: str, chat: Chat) -> None:
@@ -240,7 +255,7 @@ async def check(http: aiohttp.ClientSession, url: str, chat: Chat) -> None:
         async with http.get(f"{url}/v1/responses/{stream.id}") as response:
             assert last["response"] == await response.json()
         assert last["type"] in ("response.completed", "response.incomplete"), last
-        assert last["response"]["usage"]["output_tokens"] <= 120
+        assert last["response"]["usage"]["output_tokens"] <= TOKENS
         text = last["response"]["output"][0]["content"][0]["text"]
         deltas = [msgspec.json.decode(raw.partition(b"data: ")[2]) for raw in stream.events]
         assert text == "".join(event["delta"] for event in deltas if event["type"] == "response.output_text.delta")
