@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock chaos bench bench-gateway bench-real clean
+.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock chaos endurance bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -53,6 +53,9 @@ pytest: .venv/.dev-installed ## tests, tier by tier
 
 chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
 	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)
+
+endurance: .venv/.dev-installed ## real kills under chats of the real model (CHATS=200 KILLS=10)
+	@ENDURANCE_CHATS=$(or $(CHATS),200) ENDURANCE_KILLS=$(or $(KILLS),10) $(BIN)/pytest tests/acceptance/test_endurance.py
 
 fmt: .venv/.dev-installed ## put the style right
 	@$(BIN)/ruff check --fix --quiet || true

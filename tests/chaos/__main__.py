@@ -29,13 +29,18 @@ def main() -> int:
     met: Counter[str] = Counter()
     for number, faults in chosen:
         began = time.perf_counter()
-        outcome = play(given.seed, number, faults, trace=given.trace)
+        replay = f"replay: python -m tests.chaos --faults {given.faults} --seed {given.seed} --round {number} --trace"
+        try:
+            outcome = play(given.seed, number, faults, trace=given.trace)
+        except BaseException:
+            print(replay)
+            raise
         seconds = time.perf_counter() - began
         print("\n".join(outcome.fate.lines or ()), end="\n" if given.trace else "")
         print(f"round {number}: {faults} faults, {seconds:.1f} s, trace {outcome.fate.digest()[:16]}")
         if outcome.ledger.words:
             print("\n".join(outcome.ledger.words[:20]))
-            print(f"replay: python -m tests.chaos --faults {given.faults} --seed {given.seed} --round {number} --trace")
+            print(replay)
         met += outcome.fate.counts
         total += outcome.ledger.counts
         total["chats"] += outcome.ledger.chats

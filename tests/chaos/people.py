@@ -42,6 +42,7 @@ ACTIONS = (
 )  # fmt: skip
 
 
+PATIENCE_S = 600.0
 PARTED = ("server_restarted", "storage_full", "storage_error")
 """What the server says to whom it sends away from an answer that goes on, or that it did not take."""
 
@@ -116,11 +117,14 @@ class Person:
 
     async def settle(self) -> None:
         """Until nothing is being written in the chat."""
-        while True:
+        waited = 0.2
+        while waited < PATIENCE_S:
             server = await self._world.up()
             if not server.hub.busy(self._chat) and server is self._world.server:
                 return
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(waited)
+            waited *= 1.1
+        self._world.ledger.blame("leaked", f"{self._name} ({self.chat}) is busy for ever")
 
     async def _resolve(self, *possible: list[str]) -> list[str]:
         """After a connection broke: what became of it. It must be one of the possible."""
@@ -334,6 +338,7 @@ class Person:
                 await asyncio.sleep(self._rng.random())
 
     async def _cancel(self, reader: Reader) -> None:
+        self._world.cancelled.add(reader.answer)
         try:
             await self._call(lambda server: server.hub.cancel(self.user, reader.answer))
         except (Gone, HubbubError):

@@ -9,7 +9,7 @@ from random import Random
 
 from hubbub.core.errors import HubbubError
 from hubbub.core.scheduler import SchedulerConfig
-from hubbub.core.types import AnswerId, EngineId
+from hubbub.core.types import AnswerId, AnswerStatus, EngineId
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig
@@ -41,6 +41,7 @@ class World:
         self.ledger = Ledger()
         self.readers: list[Reader] = []
         self.deleted: set[AnswerId] = set()
+        self.cancelled: set[AnswerId] = set()
         self.server: Server | None = None
         self._loop = loop
         self._size = size
@@ -168,6 +169,8 @@ class World:
         if not answer.status.final or (not reader.over and reader.answer not in self.deleted):
             self.ledger.blame("unfinished", f"{reader.answer} is {answer.status}, its reader has {len(reader.events)}")
             return
+        if answer.status is AnswerStatus.CANCELLED and answer.id not in self.cancelled:
+            self.ledger.blame("lost", f"{answer.id} was cancelled by nobody")
         check_stream(self.ledger, reader, answer)
         await check_text(self.ledger, reader, answer, kept, VOICE)
         self.fate.note(f"{answer.id} {answer.status} {answer.usage.output_tokens}")
