@@ -96,7 +96,13 @@ def _operation(route: Described, path: str, known: dict[Any, Json], components: 
     ]
     query = components[known[route.query]["$ref"].rsplit("/", 1)[-1]]
     parameters += [
-        {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
+        {
+            "name": name,
+            "in": "query",
+            "required": name in query.get("required", ()),
+            "schema": schema,
+            **({"style": "deepObject", "explode": True} if name == "metadata" else {}),
+        }
         for name, schema in query["properties"].items()
     ]
     content: dict[str, Json] = {}
