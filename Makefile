@@ -43,6 +43,7 @@ layers: .venv/.dev-installed ## imports point one way
 
 docs: .venv/.dev-installed ## write the generated pages of docs/
 	@$(BIN)/python scripts/docs.py
+	@$(BIN)/python -m hubbub.gateway.reference docs
 
 docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check

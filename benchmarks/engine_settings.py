@@ -26,7 +26,18 @@ import msgspec
 
 from hubbub.engines.models import BUNDLED, resolve_model
 from hubbub.engines.openvino_server.model_info import ModelInfo, read_model_info
-from hubbub.engines.openvino_server.protocol import Add, Op, Ready, Sampler, Say, Splitter, Step, frame, say_decoder
+from hubbub.engines.openvino_server.protocol import (
+    Add,
+    Failed,
+    Op,
+    Ready,
+    Sampler,
+    Say,
+    Splitter,
+    Step,
+    frame,
+    say_decoder,
+)
 from hubbub.engines.openvino_server.sizing import Wishes, derive
 from hubbub.engines.openvino_server.stepper import Config
 
@@ -68,11 +79,10 @@ class Subject:
             stderr=subprocess.DEVNULL,
         )
 
-    def ready(self) -> float:
-        """Seconds of loading."""
+    def ready(self) -> str:
+        """Empty, or why it does not load."""
         said = self._next()
-        assert isinstance(said, Ready), said
-        return said.load_s
+        return "" if isinstance(said, Ready) else said.message if isinstance(said, Failed) else repr(said)
 
     def measure(self, chats: int, prompt: int, tokens: int) -> dict[str, float]:
         """Tokens a second over all chats, and the median seconds to a chat's first token."""
@@ -119,8 +129,9 @@ class Subject:
 def compare(info: ModelInfo, name: str, options: argparse.Namespace, base: Subject) -> dict[str, Any]:
     subject = Subject(info, CANDIDATES[name], options.model)
     try:
-        load = subject.ready()
-        row: dict[str, Any] = {"name": name, "wishes": asdict(CANDIDATES[name]), "load_s": load, "chats": {}}
+        row: dict[str, Any] = {"name": name, "wishes": asdict(CANDIDATES[name]), "chats": {}}
+        if trouble := subject.ready():
+            return {**row, "trouble": trouble}
         for chats in options.chats:
             subject.measure(min(chats, 8), options.prompt, 4)
             load_of = (chats, options.prompt, options.tokens)
@@ -150,7 +161,7 @@ def summary(pairs: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str,
 
 
 def table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
-    head = "| setting | " + " | ".join(f"{n} chats" for n in options.chats) + " | TTFT at most chats | load |"
+    head = "| setting | " + " | ".join(f"{n} chats" for n in options.chats) + " | TTFT at most chats |"
     what = (
         f"openvino-genai {version('openvino-genai')}, {os.cpu_count()} cores, prompts of {options.prompt} tokens half "
         f"of which are shared, {options.tokens} tokens a chat, greedy. Tokens a second over those of the base (batched "
@@ -158,16 +169,19 @@ def table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
         f"of {options.rounds} (lowest to highest). Above 1 is faster."
     )
     title = f"# Settings of the embedded engine ({options.model.name})"
-    lines = [title, "", what, "", head, "|" + " --- |" * (len(options.chats) + 3)]
+    lines = [title, "", what, "", head, "|" + " --- |" * (len(options.chats) + 2)]
     for row in rows:
+        if "trouble" in row:
+            lines.append(f"| {row['name']} | does not load: {row['trouble']} |" + " |" * (len(options.chats)))
+            continue
         cells = [row["chats"][str(chats)] for chats in options.chats]
         shown = [f"{c['ratio']:.2f} ({c['ratio_low']:.2f} to {c['ratio_high']:.2f})" for c in cells]
         last = cells[-1]
-        shown += [f"{last['ttft_s']:.1f} s (base {last['base_ttft_s']:.1f} s)", f"{row['load_s']:.1f} s"]
+        shown.append(f"{last['ttft_s']:.1f} s (base {last['base_ttft_s']:.1f} s)")
         lines.append(f"| {row['name']} | " + " | ".join(shown) + " |")
-    speeds = [[row["chats"][str(n)]["base_tokens_per_s"] for row in rows] for n in options.chats]
+    speeds = [[row["chats"][str(n)]["base_tokens_per_s"] for row in rows if row["chats"]] for n in options.chats]
     median = " | ".join(f"{statistics.median(seen):.0f} tokens/s" for seen in speeds)
-    lines.append(f"| the base itself | {median} | | |")
+    lines.append(f"| the base itself | {median} | |")
     return "\n".join(lines) + "\n"
 
 
@@ -186,12 +200,22 @@ def main() -> None:
     try:
         base.ready()
         base.measure(8, options.prompt, 4)
-        rows = [compare(info, name, options, base) for name in CANDIDATES if options.only in name]
+        for name in CANDIDATES:
+            if options.only in name:
+                keep(compare(info, name, options, base), options)
     finally:
         base.close()
+
+
+def keep(row: dict[str, Any], options: argparse.Namespace) -> None:
+    """Into the results, in the place of an older row of its name."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "engine_settings.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (RESULTS / "engine_settings.md").write_text(table(rows, options))
+    file = RESULTS / "engine_settings.json"
+    rows = {old["name"]: old for old in (json.loads(file.read_text()) if file.is_file() else [])}
+    rows[row["name"]] = row
+    ordered = [rows[name] for name in CANDIDATES if name in rows]
+    file.write_text(json.dumps(ordered, indent=1) + "\n")
+    (RESULTS / "engine_settings.md").write_text(table(ordered, options))
 
 
 if __name__ == "__main__":

@@ -24,18 +24,28 @@ from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.openvino import OpenVINOEngine
 from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.simulated import SimulatedProcessEngine
-from hubbub.gateway.app import create_app, runner
+from hubbub.gateway.app import Rules, create_app, runner
+from hubbub.gateway.config import words
+from hubbub.gateway.doors import Doors, is_loopback
+from hubbub.gateway.keyring import KeyRing
 from hubbub.ports import Engine, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
-from hubbub.settings import Settings
+from hubbub.settings import KeysMode, Settings
 from hubbub.store.config import StoreConfig
+from hubbub.store.keys_sqlite import FILE as KEYS_FILE
+from hubbub.store.keys_sqlite import SqliteKeyStore
 from hubbub.store.open import open_store
 
 log = logging.getLogger(__name__)
+
+WAYS_IN = (
+    "Make a key with `hubbub keys create`, or listen on 127.0.0.1, "
+    "or say --open-to-everyone to let in whoever can connect"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +57,18 @@ class App:
     chats: Chats
     telemetry: Telemetry
     engines: tuple[Engine, ...]
+    doors: Doors
 
     def web(self) -> web.Application:
         """The HTTP side."""
         return create_app(
-            self.hub, self.chats, self.store, self.settings.gateway, health=self.health, metrics=self.metrics
+            self.hub,
+            self.chats,
+            self.store,
+            self.settings.gateway,
+            health=self.health,
+            metrics=self.metrics,
+            rules=Rules(self.settings.limits, self.settings.quota, self.doors),
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -121,20 +138,31 @@ def _process(engine: Engine) -> dict[str, Any]:
     return {}
 
 
-async def build(settings: Settings) -> App:
-    """Open the store and make every part; nothing is started yet. Raises ConfigError or StorageError."""
+def data_folder(settings: Settings) -> Path:
+    """Made where it is missing. Raises ConfigError."""
     data = Path(settings.server.data)
     try:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"server.data: the folder {data} cannot be made: {error.strerror}") from None
+    return data
+
+
+async def build(settings: Settings, doors: Doors | None = None, weights: dict[str, float] | None = None) -> App:
+    """Open the store and make every part; nothing is started yet. Raises ConfigError or StorageError.
+
+    Without ``doors``, those of a server on loopback. ``weights`` may change while it runs: a user's share is looked up
+    when the user comes.
+    """
+    data = data_folder(settings)
     engines = (await asyncio.to_thread(engine_of, settings, data),)
     clock, telemetry = SystemClock(), Telemetry()
+    scheduling = settings.scheduler if weights is None else replace(settings.scheduler, user_weights=weights)
     store = await open_store(placed(settings.store, data))
-    dispatcher = Dispatcher(engines, Scheduler(settings.scheduler), clock, telemetry, settings.dispatcher)
+    dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
-    return App(settings, store, dispatcher, hub, chats, telemetry, engines)
+    return App(settings, store, dispatcher, hub, chats, telemetry, engines, doors or Doors())
 
 
 def placed(config: StoreConfig, data: Path) -> StoreConfig:
@@ -164,7 +192,9 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
     listener = _listen(settings.server.host, settings.server.port)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listener.close)
-        app = await build(settings)
+        weights = dict(settings.scheduler.user_weights)
+        doors = await stack.enter_async_context(opened(settings, listener, weights))
+        app = await build(settings, doors, weights)
         stack.push_async_callback(app.store.close)
         stack.push_async_callback(app.dispatcher.close)
         await app.dispatcher.start()
@@ -176,6 +206,35 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
         yield app, f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, listener: socket.socket, weights: dict[str, float]) -> AsyncIterator[Doors]:
+    """Who is let in at this address. Raises ConfigError where that would be everybody on the network, unsaid."""
+    server = settings.server
+    network = not is_loopback(listener.getsockname()[0])
+    wanted = server.keys is KeysMode.REQUIRED
+    if server.keys is KeysMode.AUTO:
+        wanted = network and not server.open_to_everyone
+    origins = settings.gateway.origins
+    if not wanted:
+        if network and not server.open_to_everyone:
+            raise ConfigError(f"server.keys is off, but {server.host} is open to the network. {WAYS_IN}")
+        if "*" in origins:
+            raise ConfigError("gateway.cors_origins is *, but nobody needs a key: any web page could read your chats")
+        yield Doors(None, words(server.hosts), origins, network)
+        return
+    store = await SqliteKeyStore.open(data_folder(settings) / KEYS_FILE)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        ring = KeyRing(store, SystemClock(), settings.quota.limits, weights)
+        await ring.start()
+        stack.push_async_callback(ring.close)
+        if not ring.usable:
+            if network:
+                raise ConfigError(f"{server.host} is open to the network, and there is no key yet. {WAYS_IN}")
+            log.warning("nobody can come in yet: make a key with `hubbub keys create`", extra={"action": "keys"})
+        yield Doors(ring, words(server.hosts), origins, network)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,15 +4,17 @@
 | -------- | -------------------------------------- | ----------------------------------- |
 | Engine   | engines/*                              | engines/simulated.py                |
 | Store    | store/sqlite.py                        | store/memory.py                     |
+| KeyStore | store/keys_sqlite.py                   | store/keys_memory.py                |
 | Clock    | runtime/clock.py SystemClock           | runtime/clock.py VirtualClock       |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from hubbub.core.keys import Key, KeyId, User
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -233,6 +235,52 @@ class Upkeep(Protocol):
 
 class Store(ChatStore, ItemTree, Journal, Upkeep, Protocol):
     """What one adapter brings: all four."""
+
+
+class KeyBook(Protocol):
+    """Keys and users. Several processes may write: a running server reads what the command line does beside it."""
+
+    async def revision(self) -> int:
+        """Rises with every change of a key or a user, whoever made it; cheap. Raises StorageError."""
+        ...
+
+    async def keys(self) -> tuple[Key, ...]:
+        """All, by creation; expired and revoked ones too."""
+        ...
+
+    async def users(self) -> tuple[User, ...]:
+        """All, by name."""
+        ...
+
+    async def add(self, key: Key) -> None:
+        """A user that is not known is made, with weight 1. Raises Conflict for an id or a digest that is there."""
+        ...
+
+    async def revoke(self, key: KeyId, at: float) -> Key:
+        """The key as it is then; one that was revoked before keeps its time. Raises NotFound."""
+        ...
+
+    async def save_user(self, user: User) -> None:
+        """Make or change it."""
+        ...
+
+
+class KeyUse(Protocol):
+    """What keys were used for."""
+
+    async def record(self, used: Mapping[KeyId, float], spent: Mapping[tuple[KeyId, int], int]) -> None:
+        """``used``: times of last use, never going back. ``spent``: tokens to add by key and day (may be negative)."""
+        ...
+
+    async def spent(self, day: int) -> Mapping[KeyId, int]:
+        """Tokens by key of one day (days since 1970)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class KeyStore(KeyBook, KeyUse, Protocol):
+    """What one adapter brings: both."""
 
 
 class Clock(Protocol):

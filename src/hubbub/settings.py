@@ -12,6 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.limits import LimitsConfig, QuotaConfig
 from hubbub.runtime.dispatcher import DispatcherConfig
 from hubbub.runtime.hub import HubConfig
 from hubbub.store.config import StoreConfig
@@ -29,12 +31,28 @@ PREFIX = "HUBBUB_"
 FILE = "hubbub.toml"
 
 
+class KeysMode(StrEnum):
+    AUTO = "auto"
+    REQUIRED = "required"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
     data: str = field(default="hubbub-data", metadata={"help": "folder of the database and the logs"})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
+    keys: KeysMode = field(
+        default=KeysMode.AUTO, metadata={"help": "who needs a key: auto (all but on loopback), required or off (none)"}
+    )
+    hosts: str = field(
+        default="", metadata={"help": "names this server has beside localhost and its addresses, comma-separated"}
+    )
+    open_to_everyone: bool = field(
+        default=False,
+        metadata={"help": "listen beyond loopback though nobody needs a key: whoever can connect is let in"},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,9 @@ class EngineConfig:
         default="", metadata={"help": "Hugging Face name, folder, GGUF file or smollm2; empty: chosen at start"}
     )
     flags: str = field(default="", metadata={"help": "more flags for the simulated engine's command"})
-    api_key: str = field(default="", metadata={"help": "key for an engine behind an address", "secret": True})
+    api_key: str = field(
+        default="", repr=False, metadata={"help": "key for an engine behind an address", "secret": True}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,8 @@ class Settings:
     hub: HubConfig = field(default_factory=HubConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    quota: QuotaConfig = field(default_factory=QuotaConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +163,8 @@ def _built(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
         for entry in getattr(hints, "fields", ()):
             key = f"{section.name}.{entry.name}"
             if key in values:
-                given[entry.name] = _converted(kind, entry.name, values[key], key, sources[key])
+                shown = "(hidden)" if known[key].metadata.get("secret") else repr(values[key])
+                given[entry.name] = _converted(kind, entry.name, values[key], f"{key} ({sources[key]}) is {shown}")
         try:
             sections[section.name] = kind(**given)
         except ValueError as error:
@@ -149,13 +172,14 @@ def _built(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
     return Settings(**sections)
 
 
-def _converted(kind: type[Any], name: str, value: Any, key: str, source: str) -> Any:
-    """The value as its field's type; text from the environment may be a number or true/false."""
+def _converted(kind: type[Any], name: str, value: Any, said: str) -> Any:
+    """The value as its field's type; text from the environment may be a number or true/false. ``said``: how an error
+    begins."""
     try:
         whole = msgspec.convert({name: value}, kind, strict=False)
     except msgspec.ValidationError as error:
         reason = str(error).split(" - at ")[0]
-        raise ConfigError(f"{key} ({source}) is {value!r}: {reason}") from None
+        raise ConfigError(f"{said}: {reason}") from None
     return getattr(whole, name)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hubbub.core.errors import HubbubError, Interrupted
 from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import Answer, AnswerId, AnswerKind, UserId
-from hubbub.gateway.asking import answered, asked
+from hubbub.gateway.asking import attended
 from hubbub.gateway.completion_chunks import CompletionChunks
 from hubbub.gateway.following import found
 from hubbub.gateway.response_events import ResponseEvents
@@ -152,12 +152,13 @@ class Server:
     # What a gateway does ----------------------------------------------------------------------------------------------
 
     async def post(self, ask: Ask, wire: Wire) -> None:
-        async with asked(self.hub, ask) as live:
+        async with attended(self.hub, self.hub.ask(ask)) as live:
             async for data in pieces(live, encoder(live.answer)):
                 wire.write(data)
 
     async def whole(self, ask: Ask) -> Answer:
-        return await answered(self.hub, ask)
+        async with attended(self.hub, self.hub.ask(ask)) as live:
+            return await live.ended()
 
     async def follow(self, user: UserId, answer: AnswerId, kind: AnswerKind, after: int, wire: Wire) -> None:
         what = await found(self.hub, self.store, user, answer, kind)

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from hubbub.core.types import AnswerId
-from hubbub.gateway.call import LOCAL
 from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.keyring import LOCAL
 from support.events import frames, response_events
 from support.serving import ENDLESS, FAST, MODEL, Served, served
 

@@ -17,6 +17,7 @@ from hubbub.core.types import (
     ChatId,
     Delta,
     EngineId,
+    EngineState,
     FinishReason,
     Priority,
     Sampling,
@@ -281,6 +282,31 @@ async def test_a_silent_engine_is_killed_and_its_answers_go_on() -> None:
         assert answer.status is AnswerStatus.COMPLETED
         assert answer.output_items[0].text == whole.output_items[0].text
         assert (home.hub.telemetry.engine_hangs, home.hub.telemetry.engine_losses) == (1, 1)
+
+
+class Prefilling(SimulatedEngine):
+    """Its steps go on, as in a prefill that takes long, until ``silent_for`` looks have been taken at it."""
+
+    looks = 0
+    silent_for = 40
+
+    async def state(self) -> EngineState:
+        self.looks += 1
+        if self.looks == self.silent_for:
+            self.kill()
+        return replace(await super().state(), steps=self.looks)
+
+
+async def test_an_engine_that_makes_steps_does_not_hang() -> None:
+    hang = FaultRule(FaultKind.HANG, times=1, after_tokens=4)
+    engine = Prefilling(EngineId("sim"), replace(LONG, faults=(hang,), restart_s=0.02))
+    home = House(MemoryStore(), engine, silence_seconds=0.2)
+    await home.start()
+    live = await home.hub.ask(home.ask("Talk"))
+    assert (await live.ended()).status is AnswerStatus.COMPLETED
+    assert engine.looks >= engine.silent_for
+    assert home.hub.telemetry.engine_hangs == 0
+    await home.stop()
 
 
 class FullStore(MemoryStore):

@@ -19,8 +19,9 @@ from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
 from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
-from hubbub.gateway.app import STREAMS, create_app, runner
+from hubbub.gateway.app import GATEWAY, STREAMS, Rules, create_app, runner
 from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.metering import Seats
 from hubbub.gateway.sse import Streams
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
@@ -49,6 +50,7 @@ class Served:
     client: AsyncOpenAI
     http: aiohttp.ClientSession
     streams: Streams
+    seats: Seats
 
     async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
         """Status and JSON of a POST below /v1."""
@@ -76,8 +78,11 @@ async def served(
     faults: tuple[FaultRule, ...] = (),
     scheduler: SchedulerConfig | None = None,
     gateway: GatewayConfig | None = None,
+    rules: Rules | None = None,
+    api_key: str = "any",
     send_buffer: int | None = None,
     restart_s: float = 1.0,
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
@@ -97,7 +102,9 @@ async def served(
         states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}
         return {"status": "ok" if states else "down", "ready": bool(states), "engines": states}
 
-    app = create_app(hub, chats, store, gateway or GatewayConfig(), health=health, metrics=lambda: "up 1\n")
+    app = create_app(
+        hub, chats, store, gateway or GatewayConfig(), health=health, metrics=lambda: "up 1\n", rules=rules
+    )
     await dispatcher.start()
     await hub.start()
     serving = runner(app, shutdown_seconds=1.0)
@@ -110,17 +117,18 @@ async def served(
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
-            asyncio.timeout(PATIENCE_S),
-            AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
+            asyncio.timeout(patience_s),
+            AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
-            yield Served(url, store, engine, hub, client, http, app[STREAMS])
+            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats)
     finally:
         await hub.close()
         await serving.cleanup()
         dispatcher.scheduler.validate()
         await dispatcher.close()
     assert len(app[STREAMS]) == 0
+    assert (app[GATEWAY].seats.taken, app[GATEWAY].seats.by_user) == (0, {})
     assert await store.verify() == ()
     # Only a test that stops the server amid an answer leaves one, and then for the next start.
     assert all(answer.asked is not None and answer.asked.parked for answer in await store.unfinished())

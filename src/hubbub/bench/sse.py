@@ -46,9 +46,10 @@ class Lines:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if b"\r" in data:
+        data = self._rest + data
+        if b"\r" in data:  # one at the very end may be half of a CRLF: the rest shows it again
             data = data.replace(b"\r\n", b"\n")
-        *events, self._rest = (self._rest + data).split(b"\n\n")
+        *events, self._rest = data.split(b"\n\n")
         return iter(events)
 
 

@@ -127,7 +127,7 @@ def _end_on(*signals: signal.Signals) -> None:
 
 
 def _flags(options: Options, data: Path) -> list[str]:
-    flags = ["--host", "127.0.0.1", "--port", str(options.port), "--data", str(data)]
+    flags = ["--host", "127.0.0.1", "--port", str(options.port), "--data", str(data), "--keys", "off"]
     if options.engine is not None:
         flags += ["--engine", options.engine]
     if options.model is not None:

@@ -25,6 +25,13 @@ def serve(
         str | None, typer.Option(help="Hugging Face name, local folder, GGUF file, or smollm2 (bundled).")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Folder of the database and the logs [hubbub-data].")] = None,
+    keys: Annotated[
+        str | None, typer.Option(help="Who needs a key: auto (all but on loopback), required or off [auto].")
+    ] = None,
+    open_to_everyone: Annotated[
+        bool | None,
+        typer.Option("--open-to-everyone", help="Listen beyond loopback without keys: whoever can connect is let in."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file [hubbub.toml, if it is there].")] = None,
 ) -> None:
     """Start the engine and the gateway, and serve until Ctrl-C."""
@@ -34,6 +41,8 @@ def serve(
         "server.host": host,
         "server.port": port,
         "server.data": data,
+        "server.keys": keys,
+        "server.open_to_everyone": open_to_everyone,
         "engine.kind": engine,
         "engine.model": model,
     }

@@ -6,13 +6,20 @@
     |-- BadRequest                    400 invalid_request_error   (param names the field)
     |   |-- Unsupported               400 unsupported_parameter
     |   |-- ContextTooLong            400 context_length_exceeded
-    |   `-- BodyTooLarge              413 body_too_large
+    |   |-- BodyTooLarge              413 body_too_large
+    |   |-- TooSlow                   408 request_timeout         (the body came too slowly)
+    |   `-- HeadTooLarge              431 head_too_large
+    |       `-- UrlTooLong            414 url_too_long
     |-- Unauthorized                  401 invalid_api_key
+    |-- Forbidden                     403 insufficient_permissions
+    |   |-- WrongHost                 403 host_not_allowed
+    |   `-- WrongOrigin               403 origin_not_allowed
     |-- NotFound                      404 not_found
     |   `-- ModelNotFound             404 model_not_found
     |-- Conflict                      409 conflict
     |   `-- ChatBusy                  409 conversation_locked
     |-- Overloaded                    429 queue_full              (retry_after says when)
+    |-- RateLimited                   429 rate_limit_exceeded     (a key's quota; retry_after says when)
     |-- Cancelled                     499 cancelled
     |-- EngineError                   502 engine_error
     |   |-- EngineLost                503 engine_lost
@@ -25,6 +32,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -69,11 +77,51 @@ class BodyTooLarge(BadRequest):
     http_status = 413
 
 
+class TooSlow(BadRequest):
+    """The request body came too slowly."""
+
+    code = "request_timeout"
+    http_status = 408
+
+
+class HeadTooLarge(BadRequest):
+    """The header fields are more or longer than this server takes."""
+
+    code = "head_too_large"
+    http_status = 431
+
+
+class UrlTooLong(HeadTooLarge):
+    """The address is longer than this server takes."""
+
+    code = "url_too_long"
+    http_status = 414
+
+
 class Unauthorized(HubbubError):
     """The API key is missing or wrong."""
 
     code = "invalid_api_key"
     http_status = 401
+
+
+class Forbidden(HubbubError):
+    """The API key does not allow this."""
+
+    code = "insufficient_permissions"
+    http_status = 403
+
+
+class WrongHost(Forbidden):
+    """The request names a host that this server is not."""
+
+    code = "host_not_allowed"
+
+
+class WrongOrigin(Forbidden):
+    """A page of another site asked for this."""
+
+    code = "origin_not_allowed"
 
 
 class NotFound(HubbubError):
@@ -107,6 +155,14 @@ class Overloaded(HubbubError):
     """The queue is full."""
 
     code = "queue_full"
+    http_status = 429
+    retryable = True
+
+
+class RateLimited(HubbubError):
+    """The API key has used up its quota for now."""
+
+    code = "rate_limit_exceeded"
     http_status = 429
     retryable = True
 
@@ -167,3 +223,11 @@ class ConfigError(HubbubError):
     """A setting is wrong."""
 
     code = "config_error"
+
+
+def kinds(root: type[HubbubError] = HubbubError) -> Iterator[type[HubbubError]]:
+    """Every class of this tree, parents first. Not what other modules derive from it for themselves."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == __name__:
+            yield from kinds(child)

@@ -154,7 +154,8 @@ class EngineState:
     """What a running engine can hold, as it reports itself, and what it holds now.
 
     ``kv_tokens``: KV-cache room in tokens. ``context_window``: tokens of input and output one request may have.
-    ``max_sequences``: requests decoded together. ``details`` are the engine's own words (flags, version), for people.
+    ``max_sequences``: requests decoded together. ``steps``: steps made so far; while it rises the engine works, also
+    when a long prefill says nothing (0: not told). ``details`` are the engine's own words (flags, version), for people.
     """
 
     models: tuple[str, ...]
@@ -165,6 +166,7 @@ class EngineState:
     running: int = 0
     waiting: int = 0
     kv_used: float = 0.0
+    steps: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
 
 

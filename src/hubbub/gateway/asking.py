@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from hubbub.core.types import Answer
+from hubbub.gateway.call import AnyCall
 from hubbub.runtime.hub import Ask, Hub
 from hubbub.runtime.live import Live
 
 
-@asynccontextmanager
-async def asked(hub: Hub, ask: Ask) -> AsyncIterator[Live]:
-    """The live answer. If its client leaves before the end, even while the question is being stored, the hub is told.
+def asked(call: AnyCall, ask: Ask) -> AbstractAsyncContextManager[Live]:
+    """The live answer, charged to the caller. Raises what ``Meter.ask`` raises."""
+    return attended(call.gateway.hub, call.gateway.meter.ask(call.caller, ask))
 
-    Raises what ``Hub.ask`` raises.
+
+@asynccontextmanager
+async def attended(hub: Hub, asks: Coroutine[Any, Any, Live]) -> AsyncIterator[Live]:
+    """The live answer that ``asks`` brings. If its client leaves before the end, even while the question is being
+    stored, the hub is told.
     """
-    asking = asyncio.ensure_future(hub.ask(ask))
+    asking = asyncio.ensure_future(asks)
     try:
         live = await asyncio.shield(asking)
     except asyncio.CancelledError:
@@ -35,7 +41,7 @@ def _leave(hub: Hub, asking: asyncio.Future[Live]) -> None:
         hub.leave(asking.result())
 
 
-async def answered(hub: Hub, ask: Ask) -> Answer:
+async def answered(call: AnyCall, ask: Ask) -> Answer:
     """The answer in its final state."""
-    async with asked(hub, ask) as live:
+    async with asked(call, ask) as live:
         return await live.ended()

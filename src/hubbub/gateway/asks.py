@@ -16,17 +16,6 @@ from hubbub.gateway.wire.chat_completions import ChatMessageIn, CompletionCreate
 from hubbub.gateway.wire.responses import ConversationRef, InputTokensCreate, ResponseCreate
 from hubbub.runtime.hub import Ask
 
-HARMLESS_INCLUDES = frozenset({
-    "file_search_call.results",
-    "web_search_call.results",
-    "web_search_call.action.sources",
-    "message.input_image.image_url",
-    "computer_call_output.output.image_url",
-    "code_interpreter_call.outputs",
-    "reasoning.encrypted_content",
-})  # fmt: skip
-"""What ``include`` may ask for: details of items that are never made here."""
-
 ECHOED = (
     "instructions",
     "max_output_tokens",
@@ -216,7 +205,7 @@ def _content(content: str | Sequence[dict[str, Any]] | None, path: str) -> tuple
 
 def _check_includes(include: Sequence[str] | None) -> None:
     for place, name in enumerate(include or ()):
-        if name not in HARMLESS_INCLUDES:
+        if name not in support.HARMLESS_INCLUDES:
             raise Unsupported(
                 f"include[{place}]: {name!r} is not supported here; leave it out", param=f"include[{place}]"
             )

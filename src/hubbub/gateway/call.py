@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -9,17 +10,19 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiohttp import web
 
-from hubbub.core.errors import BadRequest, BodyTooLarge
+from hubbub.core.errors import BadRequest, BodyTooLarge, TooSlow
 from hubbub.core.types import Json, UserId
+from hubbub.gateway.bounds import check_body
 from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.doors import Doors
+from hubbub.gateway.keyring import Caller
+from hubbub.gateway.limits import LimitsConfig
+from hubbub.gateway.metering import Meter, Seats
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.base import In, convert, decode, refuse_nul
 from hubbub.ports import Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.hub import Hub
-
-LOCAL = UserId("local")
-"""The one user until there are keys."""
 
 T = TypeVar("T")
 Body = TypeVar("Body")
@@ -34,6 +37,10 @@ class Gateway:
     chats: Chats
     store: Store
     config: GatewayConfig
+    limits: LimitsConfig
+    doors: Doors
+    meter: Meter
+    seats: Seats
     streams: Streams
     health: Callable[[], Mapping[str, Json]]
     metrics: Callable[[], str]
@@ -46,22 +53,22 @@ class Call(Generic[Body, Query]):
 
     gateway: Gateway
     request: web.Request
-    user: UserId
+    caller: Caller
     body: Body
     query: Query
+
+    @property
+    def user(self) -> UserId:
+        return self.caller.user
 
     def arg(self, name: str) -> str:
         """A variable part of the path."""
         return self.request.match_info[name]
 
 
-def user_of(request: web.Request) -> UserId:
-    """Who asks. A bearer key is accepted and means nothing until there are keys."""
-    return LOCAL
-
-
-async def read_body(request: web.Request, kind: type[T], limit: int) -> T:
-    """Raises BadRequest, naming the field, and BodyTooLarge."""
+async def read_body(request: web.Request, kind: type[T], config: GatewayConfig, limits: LimitsConfig) -> T:
+    """Raises BadRequest, naming the field, BodyTooLarge, and TooSlow."""
+    limit = config.max_body_bytes
     if not request.can_read_body:
         return decode(b"{}", kind)
     if request.content_type != "application/json" and "Content-Type" in request.headers:
@@ -69,10 +76,14 @@ async def read_body(request: web.Request, kind: type[T], limit: int) -> T:
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit, request.content_length)
     try:
-        raw = await request.read()
+        async with asyncio.timeout(limits.body_seconds):
+            raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise too_large(limit) from None
+    except TimeoutError:
+        raise TooSlow(f"the body took longer than {limits.body_seconds:g} s; send it faster, or send less") from None
     body = decode(raw or b"{}", kind)
+    check_body(body, raw, limits)
     if b"\\u0000" in raw:
         refuse_nul(msgspec.json.decode(raw))
     return body

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import msgspec
 
-from hubbub.core.errors import HubbubError
+from hubbub.core.errors import HubbubError, kinds
 from hubbub.core.types import Answer, AnswerStatus
 from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
 from hubbub.gateway.wire.responses import ResponseError, ResponseErrorCode
@@ -20,7 +19,7 @@ def error_type(status: int) -> str:
     """OpenAI's coarse word for a status."""
     if status >= 500:
         return "server_error"
-    return {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}.get(
+    return {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}.get(
         status, "invalid_request_error"
     )
 
@@ -33,22 +32,19 @@ def body_of(error: HubbubError) -> ErrorBody:
 
 def headers_of(error: HubbubError) -> dict[str, str]:
     """What tells the official client whether and when to try again."""
-    headers = {"x-should-retry": "true" if error.retryable else "false"}
+    soon = error.retry_after is None or error.retry_after <= MOST_RETRY_AFTER
+    headers = {"x-should-retry": "true" if error.retryable and soon else "false"}
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if error.http_status in (429, 503) and error.retryable:
         seconds = 1.0 if error.retry_after is None else error.retry_after
-        headers["Retry-After"] = str(max(1, min(MOST_RETRY_AFTER, math.ceil(seconds))))
+        headers["Retry-After"] = str(max(1, math.ceil(min(MOST_RETRY_AFTER, seconds))))
     return headers
 
 
 def event_of(error: HubbubError) -> bytes:
     """The error as one event of a chat-completion stream: the official client raises it."""
     return b"data: " + msgspec.json.encode(body_of(error)) + b"\n\n"
-
-
-def _tree(kind: type[HubbubError]) -> Iterator[type[HubbubError]]:
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _tree(below)
 
 
 def error_of(answer: Answer) -> HubbubError | None:
@@ -61,7 +57,7 @@ def error_of(answer: Answer) -> HubbubError | None:
 
 
 def _by_code(code: str, message: str) -> HubbubError:
-    kind = next((kind for kind in _tree(HubbubError) if kind.code == code), HubbubError)
+    kind = next((kind for kind in kinds() if kind.code == code), HubbubError)
     return kind(message)
 
 

@@ -41,7 +41,7 @@ def items_in(given: str | Sequence[Json] | None, path: str) -> tuple[Item, ...]:
 
 
 def _item_in(item: Json, path: str) -> Item:
-    kind = item.get("type") or "message"
+    kind = item.get("type", "message")
     if kind == "message":
         message = convert({**item, "type": "message"}, MessageIn, path)
         parts = parts_in(message.content, joined(path, "content"))

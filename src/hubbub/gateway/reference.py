@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from hubbub.core.errors import HubbubError
+from hubbub.core.errors import kinds
 from hubbub.gateway.errors import error_type
 from hubbub.gateway.openapi import document
 from hubbub.gateway.routes.table import ROUTES
@@ -73,10 +73,7 @@ def _routes() -> Iterator[str]:
 
 
 def _errors() -> Iterator[str]:
-    kinds = [HubbubError]
-    while kinds:
-        kind = kinds.pop(0)
-        kinds += kind.__subclasses__()
+    for kind in kinds():
         retry = "yes" if kind.retryable else "no"
         yield f"| `{kind.code}` | {kind.http_status} | {error_type(kind.http_status)} | {retry} |\n"
 

@@ -3,8 +3,11 @@
 Theory of operation. A stream's handler waits for its live answer and writes what came since the last write in one go.
 Pings come from one task for all streams: it visits those whose handler is waiting and that have been silent for long.
 A stream whose socket is still full of earlier bytes is not pinged, since that write would have to wait. A handler whose
-reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once. Where
-the server stops before the answer has ended, the connection is cut without an ending: the client resumes.
+reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once. The
+same task drops who stopped reading: a write of which nothing is taken for longer than ``stalled_seconds``, or while
+more than ``max_backlog`` characters gather behind it, ends with its connection. What becomes of the answer is as if
+that client had left. A reader that is slow but reads is kept. Where the server stops before the answer has ended, the
+connection is cut without an ending: the client resumes.
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ from aiohttp import web
 
 from hubbub.core.errors import HubbubError
 from hubbub.core.types import Answer, Delta
+from hubbub.gateway.limits import LimitsConfig
 from hubbub.runtime.live import Live
 
 log = logging.getLogger(__name__)
 
+SWEEP_S = 1.0
+"""How often all streams are looked at, at the least."""
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -71,13 +77,21 @@ class EventStream:
         self.live: Live | None = None
         self.waiting = False
         self.wrote_at = 0.0
+        self.blocked = False
+        """Whether a write waits for the reader."""
+        self._seen = 0
+        self._buffered: int | None = None
+        self._taken_at = 0.0
         self._request = request
         self._now = asyncio.get_running_loop().time
 
     async def write(self, data: bytes) -> None:
         if data:
             self.waiting = False
+            self.blocked = True
             await self.response.write(data)
+            self.blocked = False
+            self._buffered = None
             self.wrote_at = self._now()
 
     async def follow(self, live: Live, encoder: Encoder) -> None:
@@ -85,6 +99,7 @@ class EventStream:
         self.live = live
         async with contextlib.aclosing(pieces(live, encoder)) as events:
             async for data in events:
+                self._seen = len(live.deltas)
                 await self.write(data)
                 self.waiting = True
         self.waiting = False
@@ -111,12 +126,39 @@ class EventStream:
             await self.response.write(b": ping\n\n" if place is None else b": place %d in the queue\n\n" % place)
         self.wrote_at = self._now()
 
+    def stalled(self, now: float) -> float:
+        """For how many seconds its reader has taken nothing of a write that waits; 0 if it took some since last asked.
+
+        Nothing is added to the connection's buffer while a write waits, so that a smaller one means a reader."""
+        transport = self._request.transport
+        if not self.blocked or transport is None:
+            self._buffered = None
+            return 0.0
+        size = transport.get_write_buffer_size()
+        if self._buffered is None or size < self._buffered:
+            self._buffered, self._taken_at = size, now
+        return now - self._taken_at
+
+    def backlog(self) -> int:
+        """Characters that the live answer has said since a write began that waits."""
+        said = self.live.deltas[self._seen :] if self.live is not None else ()
+        return sum(len(delta.text) if delta.tool is None else len(delta.tool.arguments) for delta in said)
+
+    def drop(self) -> None:
+        """End the connection now, without waiting for what is in its buffer. The handler hears of it as of a leave."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
 
 class Streams:
     """All open streams of one server. Run :meth:`keep_alive` as long as it serves."""
 
-    def __init__(self, ping_seconds: float) -> None:
+    def __init__(self, ping_seconds: float, limits: LimitsConfig | None = None) -> None:
         self._ping_seconds = ping_seconds
+        self._limits = limits or LimitsConfig()
+        self.dropped = 0
+        """Readers that stopped reading."""
         self._open: set[EventStream] = set()
 
     def __len__(self) -> int:
@@ -138,11 +180,27 @@ class Streams:
             self._open.discard(stream)
 
     async def keep_alive(self) -> None:
-        """Ping silent streams, for ever. A stream is silent for one to one and a quarter times the setting."""
+        """Ping silent streams and drop stalled ones, for ever. A stream is silent for at most one and a quarter times
+        the setting."""
         loop = asyncio.get_running_loop()
+        period = min(self._ping_seconds / 4, self._limits.stalled_seconds / 4, SWEEP_S)
         while True:
-            await asyncio.sleep(self._ping_seconds / 4)
-            before = loop.time() - self._ping_seconds
+            await asyncio.sleep(period)
+            now = loop.time()
             for stream in list(self._open):
-                if stream.waiting and stream.wrote_at <= before:
+                if stream.blocked:
+                    self._look_at(stream, now)
+                elif stream.waiting and stream.wrote_at <= now - self._ping_seconds:
                     await stream.ping()
+
+    def _look_at(self, stream: EventStream, now: float) -> None:
+        """Drop a stream whose reader takes nothing, if that has been long or too much has gathered."""
+        seconds = stream.stalled(now)
+        if not seconds:
+            return
+        backlog = stream.backlog()
+        if seconds > self._limits.stalled_seconds or backlog > self._limits.max_backlog:
+            self.dropped += 1
+            said = "dropped a reader that took nothing for %.1f s, %d characters behind"
+            log.info(said, seconds, backlog, extra={"action": "reader_dropped"})
+            stream.drop()

@@ -358,6 +358,8 @@ class Dispatcher:
     def _up(self, engine: EngineId, state: EngineState) -> None:
         before = self.states.get(engine)
         self.states[engine] = state
+        if before is not None and before.steps != state.steps:
+            self._silence[engine] = 0.0
         self.trouble.pop(engine, None)
         if before is None:
             log.info("engine %s is ready: %s", engine, ", ".join(state.models), extra={"action": "engine_up"})
@@ -377,4 +379,4 @@ class Dispatcher:
 
 
 def _capacity(state: EngineState) -> EngineState:
-    return replace(state, running=0, waiting=0, kv_used=0.0, details={})
+    return replace(state, running=0, waiting=0, kv_used=0.0, steps=0, details={})

@@ -39,7 +39,7 @@ from hubbub.runtime.dispatcher import Dispatcher
 from hubbub.runtime.live import Live
 from hubbub.runtime.prompt import TokenEstimate, messages_of, styled
 from hubbub.runtime.publisher import HubConfig, Publisher
-from hubbub.runtime.question import Ask, Question, opening, question_of
+from hubbub.runtime.question import Ask, Question, opening, question_of, standing
 from hubbub.runtime.recovery import Unfinished, parked, recover
 from hubbub.runtime.run import Run
 from hubbub.runtime.telemetry import Telemetry
@@ -131,6 +131,7 @@ class Hub:
         if ask.chat is None:
             return await self._ask(ask)
         if ask.chat in self._busy:
+            await standing(self._store, ask)  # another user's chat is not there, busy or not
             raise ChatBusy(f"an answer is being written in conversation {ask.chat!r}; wait for its end or cancel it")
         self._busy.add(ask.chat)
         try:

@@ -75,7 +75,7 @@ class Question:
 
 async def question_of(store: Store, ask: Ask, now: float) -> Question:
     """``now``: Unix seconds. Raises NotFound (chat or previous; ``param`` names it), ChatBusy."""
-    chat, head = await _standing(store, ask)
+    chat, head = await standing(store, ask)
     path = await store.path(ask.user, head)
     if not path and any(item.role is Role.ASSISTANT for item in ask.items):
         path = await store.match(ask.user, ask.items)
@@ -90,7 +90,7 @@ async def question_of(store: Store, ask: Ask, now: float) -> Question:
     return Question(chat, parent, added, prompt, messages, style)
 
 
-async def _standing(store: Store, ask: Ask) -> tuple[Chat | None, NodeHash | None]:
+async def standing(store: Store, ask: Ask) -> tuple[Chat | None, NodeHash | None]:
     """The chat asked in, if any, and the head of the path asked about."""
     if ask.chat is not None:
         chat = await store.chat(ask.user, ask.chat)

@@ -51,12 +51,12 @@ class MessagesQuery(In, frozen=True, kw_only=True):
 
 
 async def create(call: Call[CompletionCreate, NoQuery]) -> CompletionOut | web.StreamResponse:
-    hub, body, ask = call.gateway.hub, call.body, ask_of_completion(call.user, call.body)
+    body, ask = call.body, ask_of_completion(call.user, call.body)
     if body.stream:
-        async with asked(hub, ask) as live, call.gateway.streams.open(call.request) as stream:
+        async with asked(call, ask) as live, call.gateway.streams.open(call.request) as stream:
             await stream.follow(live, _chunks(live.answer))
         return stream.response
-    answer = await answered(hub, ask)
+    answer = await answered(call, ask)
     error = error_of(answer)
     if error is not None:
         raise error

@@ -41,14 +41,14 @@ class ItemsQuery(In, frozen=True, kw_only=True):
 
 
 async def create(call: Call[ResponseCreate, NoQuery]) -> ResponseOut | web.StreamResponse:
-    hub, ask = call.gateway.hub, ask_of_response(call.user, call.body)
+    ask = ask_of_response(call.user, call.body)
     if call.body.stream:
-        async with asked(hub, ask) as live, call.gateway.streams.open(call.request) as stream:
+        async with asked(call, ask) as live, call.gateway.streams.open(call.request) as stream:
             await stream.follow(live, ResponseEvents(live.answer))
         return stream.response
     if ask.background:
-        return response_out((await hub.ask(ask)).answer)
-    answer = await answered(hub, ask)
+        return response_out((await call.gateway.meter.ask(call.caller, ask)).answer)
+    answer = await answered(call, ask)
     error = error_of(answer)
     if error is not None:
         raise AfterAcceptance(error, again=answer.chat is None)

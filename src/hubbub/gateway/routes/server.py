@@ -6,8 +6,11 @@ import msgspec
 from aiohttp import web
 
 from hubbub.core.errors import ModelNotFound
+from hubbub.core.keys import Scope
 from hubbub.gateway.call import Call, NoQuery
 from hubbub.gateway.wire.models import ModelList, ModelOut
+
+PUBLIC_HEALTH = ("status", "ready", "version")
 
 
 async def models(call: Call[None, NoQuery]) -> ModelList:
@@ -22,8 +25,10 @@ async def model(call: Call[None, NoQuery]) -> ModelOut:
 
 
 async def health(call: Call[None, NoQuery]) -> web.Response:
-    """503 while no engine is ready."""
+    """503 while no engine is ready. Who is not an admin is told no more than that."""
     said = call.gateway.health()
+    if not call.caller.allows(Scope.ADMIN):
+        said = {name: said[name] for name in PUBLIC_HEALTH if name in said}
     return web.Response(
         body=msgspec.json.encode(said), content_type="application/json", status=200 if said["ready"] else 503
     )

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
 from hubbub.gateway.routes import chats, completions, conversations, responses, server
 from hubbub.gateway.routes.conversations import IncludeQuery
@@ -34,7 +35,8 @@ from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, Respon
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``body`` None: the request has none. ``answer`` None: no JSON of ours."""
+    """``body`` None: the request has none. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
+    none: the route is open to all."""
 
     method: str
     path: str
@@ -44,6 +46,7 @@ class Route:
     body: Any = None
     query: Any = NoQuery
     streams: bool = False
+    scopes: tuple[Scope, ...] = ()
 
 
 _COMPLETION = "/v1/chat/completions/{completion_id}"
@@ -51,45 +54,46 @@ _RESPONSE = "/v1/responses/{response_id}"
 _CONVERSATION = "/v1/conversations/{conversation_id}"
 _CHAT = "/v1/chats/{conversation_id}"
 _ITEMS = Listed[ItemOut]
+_READ, _WRITE, _ASK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.CHAT, Scope.BULK), (Scope.ADMIN,)
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/models", server.models, "The models there are", ModelList),
-    Route("GET", "/v1/models/{model:.+}", server.model, "One model", ModelOut),
+    Route("GET", "/v1/models", server.models, "The models there are", ModelList, scopes=_READ),
+    Route("GET", "/v1/models/{model:.+}", server.model, "One model", ModelOut, scopes=_READ),
 
-    Route("POST", "/v1/chat/completions", completions.create, "Complete a chat", CompletionOut, CompletionCreate, streams=True),
-    Route("GET", "/v1/chat/completions", completions.index, "Stored completions", Listed[CompletionOut], query=completions.ListQuery),
-    Route("GET", _COMPLETION, completions.retrieve, "A stored completion; with stream, its chunks", CompletionOut, query=completions.RetrieveQuery, streams=True),
-    Route("POST", _COMPLETION, completions.update, "Change its metadata", CompletionOut, CompletionUpdate),
-    Route("DELETE", _COMPLETION, completions.delete, "Delete it", CompletionDeleted),
-    Route("GET", _COMPLETION + "/messages", completions.messages, "What it was asked with", Listed[StoredMessage], query=completions.MessagesQuery),
+    Route("POST", "/v1/chat/completions", completions.create, "Complete a chat", CompletionOut, CompletionCreate, streams=True, scopes=_ASK),
+    Route("GET", "/v1/chat/completions", completions.index, "Stored completions", Listed[CompletionOut], query=completions.ListQuery, scopes=_READ),
+    Route("GET", _COMPLETION, completions.retrieve, "A stored completion; with stream, its chunks", CompletionOut, query=completions.RetrieveQuery, streams=True, scopes=_READ),
+    Route("POST", _COMPLETION, completions.update, "Change its metadata", CompletionOut, CompletionUpdate, scopes=_ASK),
+    Route("DELETE", _COMPLETION, completions.delete, "Delete it", CompletionDeleted, scopes=_ASK),
+    Route("GET", _COMPLETION + "/messages", completions.messages, "What it was asked with", Listed[StoredMessage], query=completions.MessagesQuery, scopes=_READ),
 
-    Route("POST", "/v1/responses", responses.create, "Ask for a response", ResponseOut, ResponseCreate, streams=True),
-    Route("POST", "/v1/responses/input_tokens", responses.input_tokens, "Count a prompt", InputTokens, InputTokensCreate),
-    Route("GET", _RESPONSE, responses.retrieve, "A response; with stream, its events", ResponseOut, query=responses.RetrieveQuery, streams=True),
-    Route("DELETE", _RESPONSE, responses.delete, "Delete it", ResponseDeleted),
-    Route("POST", _RESPONSE + "/cancel", responses.cancel, "End it now", ResponseOut),
-    Route("GET", _RESPONSE + "/input_items", responses.input_items, "What it was asked with", _ITEMS, query=ItemsQuery),
+    Route("POST", "/v1/responses", responses.create, "Ask for a response", ResponseOut, ResponseCreate, streams=True, scopes=_ASK),
+    Route("POST", "/v1/responses/input_tokens", responses.input_tokens, "Count a prompt", InputTokens, InputTokensCreate, scopes=_READ),
+    Route("GET", _RESPONSE, responses.retrieve, "A response; with stream, its events", ResponseOut, query=responses.RetrieveQuery, streams=True, scopes=_READ),
+    Route("DELETE", _RESPONSE, responses.delete, "Delete it", ResponseDeleted, scopes=_ASK),
+    Route("POST", _RESPONSE + "/cancel", responses.cancel, "End it now", ResponseOut, scopes=_ASK),
+    Route("GET", _RESPONSE + "/input_items", responses.input_items, "What it was asked with", _ITEMS, query=ItemsQuery, scopes=_READ),
 
-    Route("POST", "/v1/conversations", conversations.create, "Make a conversation", ConversationOut, ConversationCreate),
-    Route("GET", _CONVERSATION, conversations.retrieve, "A conversation", ConversationOut),
-    Route("POST", _CONVERSATION, conversations.update, "Change its metadata", ConversationOut, ConversationUpdate),
-    Route("DELETE", _CONVERSATION, conversations.delete, "Delete it", ConversationDeleted),
-    Route("POST", _CONVERSATION + "/items", conversations.create_items, "Add items", _ITEMS, ItemsCreate, IncludeQuery),
-    Route("GET", _CONVERSATION + "/items", conversations.items, "Its items", _ITEMS, query=ItemsQuery),
-    Route("GET", _CONVERSATION + "/items/{item_id}", conversations.retrieve_item, "One item", ItemOut, query=IncludeQuery),
-    Route("DELETE", _CONVERSATION + "/items/{item_id}", conversations.delete_item, "Leave one item out", ConversationOut),
+    Route("POST", "/v1/conversations", conversations.create, "Make a conversation", ConversationOut, ConversationCreate, scopes=_WRITE),
+    Route("GET", _CONVERSATION, conversations.retrieve, "A conversation", ConversationOut, scopes=_READ),
+    Route("POST", _CONVERSATION, conversations.update, "Change its metadata", ConversationOut, ConversationUpdate, scopes=_WRITE),
+    Route("DELETE", _CONVERSATION, conversations.delete, "Delete it", ConversationDeleted, scopes=_WRITE),
+    Route("POST", _CONVERSATION + "/items", conversations.create_items, "Add items", _ITEMS, ItemsCreate, IncludeQuery, scopes=_WRITE),
+    Route("GET", _CONVERSATION + "/items", conversations.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+    Route("GET", _CONVERSATION + "/items/{item_id}", conversations.retrieve_item, "One item", ItemOut, query=IncludeQuery, scopes=_READ),
+    Route("DELETE", _CONVERSATION + "/items/{item_id}", conversations.delete_item, "Leave one item out", ConversationOut, scopes=_WRITE),
 
-    Route("GET", "/v1/chats", chats.index, "Chats by last change", Listed[ChatOut], query=chats.ListQuery),
-    Route("POST", "/v1/chats", chats.create, "Make a chat", ChatOut, ChatCreate),
-    Route("GET", _CHAT, chats.retrieve, "A chat", ChatOut),
-    Route("PATCH", _CHAT, chats.update, "Change title, style or metadata", ChatOut, ChatUpdate),
-    Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted),
-    Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate),
-    Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery),
+    Route("GET", "/v1/chats", chats.index, "Chats by last change", Listed[ChatOut], query=chats.ListQuery, scopes=_READ),
+    Route("POST", "/v1/chats", chats.create, "Make a chat", ChatOut, ChatCreate, scopes=_WRITE),
+    Route("GET", _CHAT, chats.retrieve, "A chat", ChatOut, scopes=_READ),
+    Route("PATCH", _CHAT, chats.update, "Change title, style or metadata", ChatOut, ChatUpdate, scopes=_WRITE),
+    Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
+    Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
+    Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
 
     Route("GET", "/health", server.health, "Whether it can answer, and by what"),
-    Route("GET", "/metrics", server.metrics, "Prometheus text"),
+    Route("GET", "/metrics", server.metrics, "Prometheus text", scopes=_ADMIN),
     Route("GET", "/openapi.json", server.openapi, "This interface as OpenAPI 3.1"),
 )
 # fmt: on

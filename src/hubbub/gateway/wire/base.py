@@ -103,21 +103,22 @@ def _malformed(body: bytes, error: Exception) -> BadRequest:
 
 def refuse_nul(value: Json) -> None:
     """Raises BadRequest for the first text with U+0000: engines end a text there and would drop the rest."""
-    for path, text in _texts(value, ""):
+    for path, text in texts(value, ""):
         if "\0" in text:
             raise BadRequest(f"{path or 'the body'} holds the character U+0000; remove it", param=path or None)
 
 
-def _texts(value: Json, path: str) -> Iterator[tuple[str, str]]:
+def texts(value: Json, path: str) -> Iterator[tuple[str, str]]:
+    """Every text of a JSON value with its place; keys, too."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield path, key
-            yield from _texts(inner, joined(path, key))
+            yield from texts(inner, joined(path, key))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _texts(inner, f"{path}[{place}]")
+            yield from texts(inner, f"{path}[{place}]")
 
 
 def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:

@@ -49,6 +49,17 @@ def taken(note: str = "") -> Field:
     return Field(Support.TAKEN, note)
 
 
+HARMLESS_INCLUDES = frozenset({
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+})  # fmt: skip
+"""What ``include`` may ask for: details of items that are never made here."""
+
 RESPONSES: Mapping[str, Field] = {
     "access_programs": NONE,
     "background": Field(Support.FULL, "needs store"),
@@ -112,7 +123,7 @@ COMPLETIONS: Mapping[str, Field] = {
     "safety_identifier": taken(),
     "seed": FULL,
     "service_tier": only("auto", "default", "flex", note="flex is served after all chats"),
-    "stop": Field(Support.FULL, "up to 16"),
+    "stop": Field(Support.FULL, "up to 4"),
     "store": FULL,
     "stream": FULL,
     "stream_options": Field(Support.LIMITED, "include_usage; include_obfuscation only false"),

@@ -1,0 +1,137 @@
+"""Keys and the users they belong to. Pure: randomness and time come from the caller.
+
+Only the SHA-256 of a key is kept. A slow, salted hash (argon2, bcrypt) protects what people can remember, by making
+each guess dear. A key here is 32 bytes of randomness: nobody can guess at 2**256, salted or not, so one quick hash
+protects as well, and a request does not cost 100 ms of CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import isfinite
+from typing import NewType
+
+from hubbub.core.errors import BadRequest
+from hubbub.core.quota import Limits
+from hubbub.core.types import UserId
+
+KeyId = NewType("KeyId", str)
+"""``key_...``: names a key without giving it away."""
+
+PREFIX = "hb-"
+RANDOM_BYTES = 32
+HINT_CHARACTERS = 7
+"""Of the key that are kept, to tell keys apart: the prefix and 24 of its 256 bits."""
+LABEL_CHARACTERS = 200
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+
+
+class Scope(StrEnum):
+    """What a key may do.
+
+    ``read``: look at the user's chats and answers, and at the models. ``chat``: ask, and change chats. ``bulk``: ask
+    with ``service_tier: flex`` only. ``admin``: all of it, and the metrics and the state of the server. ``chat`` and
+    ``bulk`` hold ``read``.
+    """
+
+    READ = "read"
+    CHAT = "chat"
+    BULK = "bulk"
+    ADMIN = "admin"
+
+
+HELD = {
+    Scope.READ: frozenset({Scope.READ}),
+    Scope.CHAT: frozenset({Scope.CHAT, Scope.READ}),
+    Scope.BULK: frozenset({Scope.BULK, Scope.READ}),
+    Scope.ADMIN: frozenset(Scope),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, without the key. ``digest`` is 64 hex digits. Times are Unix seconds, ``used_at`` to the minute."""
+
+    id: KeyId
+    user: UserId
+    digest: str = field(repr=False)
+    hint: str
+    scopes: frozenset[Scope]
+    created_at: float
+    label: str = ""
+    limits: Limits = field(default_factory=Limits)
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    used_at: float | None = None
+
+    def trouble(self, now: float) -> str:
+        """Why it does not open any more; empty while it does."""
+        if self.revoked_at is not None:
+            return "was revoked"
+        if self.expires_at is not None and now >= self.expires_at:
+            return "has expired"
+        return ""
+
+    def allows(self, scope: Scope) -> bool:
+        return any(scope in HELD[held] for held in self.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """``weight``: share of the machine against other users."""
+
+    id: UserId
+    weight: float = 1.0
+
+
+def key_text(randomness: bytes) -> str:
+    """The key itself, from 32 random bytes: ``hb-`` and 43 characters."""
+    if len(randomness) != RANDOM_BYTES:
+        raise ValueError(f"a key takes {RANDOM_BYTES} random bytes, not {len(randomness)}")
+    return PREFIX + urlsafe_b64encode(randomness).rstrip(b"=").decode()
+
+
+def digest_of(text: str) -> str:
+    """What is kept of a key."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def checked_user(name: str) -> UserId:
+    """Raises BadRequest."""
+    if not _USER.fullmatch(name):
+        raise BadRequest(
+            f"user {name[:80]!r} is no user name: 1 to 64 letters, digits or . _ @ + -, first a letter or digit",
+            param="user",
+        )
+    return UserId(name)
+
+
+def checked_label(label: str) -> str:
+    """Raises BadRequest."""
+    if len(label) > LABEL_CHARACTERS or not label.isprintable():
+        raise BadRequest(f"a label is one line of at most {LABEL_CHARACTERS} characters", param="label")
+    return label
+
+
+def checked_weight(weight: float) -> float:
+    """Raises BadRequest."""
+    if not (weight > 0 and isfinite(weight)):
+        raise BadRequest(f"weight is {weight}; give a number above 0", param="weight")
+    return weight
+
+
+def checked_scopes(names: Iterable[str]) -> frozenset[Scope]:
+    """Raises BadRequest."""
+    scopes = set()
+    for name in names:
+        if name not in tuple(Scope):
+            raise BadRequest(f"{name!r} is no scope; there are {', '.join(Scope)}", param="scopes")
+        scopes.add(Scope(name))
+    if not scopes:
+        raise BadRequest(f"a key needs a scope; there are {', '.join(Scope)}", param="scopes")
+    return frozenset(scopes)

@@ -1,0 +1,81 @@
+"""Connections of the HTTP server: what cannot even be read as a request is refused in OpenAI's shape, too.
+
+aiohttp answers such bytes with plain text that quotes them, and logs them with a traceback. They may well hold a key
+(one with a stray control character, say): here they are neither quoted nor logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+from aiohttp import http_exceptions, web
+from aiohttp.web_protocol import RequestHandler
+
+from hubbub.core.errors import BadRequest, HeadTooLarge, HubbubError
+from hubbub.gateway.errors import body_of, headers_of
+
+log = logging.getLogger(__name__)
+
+
+class Connection(RequestHandler):
+    """One connection."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Called by aiohttp for bytes that are no request, and for what no handler caught. ``message`` quotes bytes."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        error: HubbubError
+        if isinstance(exc, http_exceptions.LineTooLong):
+            error = HeadTooLarge("the address or a header field is far longer than this server takes")
+        elif status < 500:
+            error = BadRequest(f"this is no HTTP request that can be read ({type(exc).__name__})")
+        else:
+            error = HubbubError("something went wrong here; the server's log has more")
+        if status >= 500:
+            log.error("a request failed outside its handler", exc_info=exc, extra={"action": "request_failed"})
+        else:
+            said = "what %s sent is no request: %s"
+            log.info(said, request.remote, type(exc).__name__, extra={"action": "request_unreadable"})
+        response = web.Response(
+            status=error.http_status,
+            body=msgspec.json.encode(body_of(error)),
+            headers=headers_of(error),
+            content_type="application/json",
+        )
+        response.force_close()
+        return response
+
+
+class Connections(web.Server):
+    """Makes a :class:`Connection` for each client."""
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Serves an application with :class:`Connections`."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        settings: dict[str, Any] = made._kwargs
+        return Connections(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=asyncio.get_running_loop(),
+            **settings,
+        )

@@ -1,0 +1,167 @@
+"""What every key store does, and what the one in a file does beside."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hubbub.core.errors import Conflict, NotFound, StorageError
+from hubbub.core.keys import KeyId, Scope, User
+from hubbub.core.quota import Limits
+from hubbub.core.types import UserId
+from hubbub.ports import KeyStore
+from hubbub.store.keys_memory import MemoryKeyStore
+from hubbub.store.keys_sqlite import SqliteKeyStore
+from support.keys import a_key, text_of
+
+ANN, BOB = KeyId("key_ann"), KeyId("key_bob")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[KeyStore]:
+    opened: KeyStore
+    opened = MemoryKeyStore() if request.param == "memory" else await SqliteKeyStore.open(tmp_path / "keys.db")
+    yield opened
+    await opened.close()
+
+
+async def test_a_key_comes_back_as_it_was(store: KeyStore) -> None:
+    key = a_key("ann", frozenset(Scope), Limits(1, None, 0, 4), created_at=5.25, expires_at=9.5)
+    await store.add(key)
+    await store.add(a_key("bob", created_at=4.0))
+    assert [found.id for found in await store.keys()] == [BOB, ANN]
+    assert (await store.keys())[1] == key
+
+
+async def test_the_same_key_twice_is_a_conflict(store: KeyStore) -> None:
+    await store.add(a_key("ann"))
+    with pytest.raises(Conflict):
+        await store.add(a_key("ann"))
+    assert len(await store.keys()) == 1
+
+
+async def test_a_user_is_made_with_the_first_key_and_keeps_its_weight(store: KeyStore) -> None:
+    await store.add(a_key("bob"))
+    await store.save_user(User(UserId("ann"), 2.5))
+    await store.add(a_key("ann"))
+    assert await store.users() == (User(UserId("ann"), 2.5), User(UserId("bob"), 1.0))
+
+
+async def test_the_revision_rises_with_what_a_server_must_know(store: KeyStore) -> None:
+    seen = [await store.revision()]
+    await store.add(a_key("ann"))
+    seen.append(await store.revision())
+    await store.save_user(User(UserId("ann"), 3.0))
+    seen.append(await store.revision())
+    await store.revoke(ANN, 7.0)
+    seen.append(await store.revision())
+    assert seen == sorted(set(seen))
+    await store.record({ANN: 60.0}, {(ANN, 1): 5})
+    await store.revoke(ANN, 8.0)
+    assert await store.revision() == seen[-1]
+
+
+async def test_a_key_is_revoked_once(store: KeyStore) -> None:
+    await store.add(a_key("ann"))
+    assert (await store.revoke(ANN, 7.0)).revoked_at == 7.0
+    assert (await store.revoke(ANN, 8.0)).revoked_at == 7.0
+    with pytest.raises(NotFound):
+        await store.revoke(BOB, 7.0)
+
+
+async def test_tokens_add_up_by_key_and_day(store: KeyStore) -> None:
+    await store.add(a_key("ann"))
+    await store.add(a_key("bob"))
+    await store.record({}, {(ANN, 3): 10, (BOB, 3): 1, (ANN, 4): 2})
+    await store.record({}, {(ANN, 3): -4})
+    assert await store.spent(3) == {ANN: 6, BOB: 1}
+    assert await store.spent(4) == {ANN: 2}
+    assert await store.spent(5) == {}
+
+
+async def test_last_use_never_goes_back_and_a_key_that_is_gone_is_no_error(store: KeyStore) -> None:
+    await store.add(a_key("ann"))
+    await store.record({ANN: 120.0, BOB: 5.0}, {(BOB, 1): 5})
+    await store.record({ANN: 60.0}, {})
+    assert (await store.keys())[0].used_at == 120.0
+    assert await store.spent(1) == {}
+
+
+# The file ------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_connections_see_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    one, other = await SqliteKeyStore.open(path), await SqliteKeyStore.open(path)
+    before = await one.revision()
+    await other.add(a_key("ann"))
+    assert await one.revision() > before
+    assert [key.id for key in await one.keys()] == [ANN]
+    await asyncio.gather(*(store.record({}, {(ANN, 1): 1}) for store in [one, other] * 20))
+    assert await one.spent(1) == {ANN: 40}
+    await one.close()
+    await other.close()
+
+
+async def test_what_was_kept_is_there_after_a_restart_and_no_key_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    store = await SqliteKeyStore.open(path)
+    await store.add(a_key("ann"))
+    await store.record({}, {(ANN, 1): 7})
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    await store.close()
+    assert text_of("ann").encode() not in written
+    assert text_of("ann")[8:].encode() not in written
+    assert a_key("ann").digest.encode() in written
+    again = await SqliteKeyStore.open(path)
+    assert await again.spent(1) == {ANN: 7}
+    await again.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_processes_that_make_the_file_together_all_succeed(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys, pathlib\n"
+        "from hubbub.store.keys_sqlite import SqliteKeyStore\n"
+        "from hubbub.core.keys import User\n"
+        "async def main():\n"
+        "    store = await SqliteKeyStore.open(pathlib.Path(sys.argv[1]), busy_timeout_s=30)\n"
+        "    await store.save_user(User(sys.argv[2]))\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+    )
+    path = tmp_path / "keys.db"
+    names = ["a", "b", "c", "d"]
+    started = [await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path), name) for name in names]
+    assert [await process.wait() for process in started] == [0] * 4
+    store = await SqliteKeyStore.open(path)
+    assert [user.id for user in await store.users()] == names
+    await store.close()
+
+
+async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(StorageError, match="another program"):
+        await SqliteKeyStore.open(path)
+    (tmp_path / "text").write_text("no database at all, but long enough to look for a header in it" * 20)
+    with pytest.raises(StorageError, match="not a SQLite database"):
+        await SqliteKeyStore.open(tmp_path / "text")
+
+
+async def test_a_file_of_a_newer_hubbub_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    await (await SqliteKeyStore.open(path)).close()
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(StorageError, match="newer Hubbub"):
+        await SqliteKeyStore.open(path)
