@@ -115,6 +115,17 @@ async def test_a_stored_completion_goes_on_without_its_client_and_is_resumed_by_
         )
 
 
+async def to_the_end(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """The rest, and whether the connection was cut instead of ended."""
+    rest = b""
+    try:
+        while data := await response.content.readany():
+            rest += data
+    except aiohttp.ClientPayloadError:
+        return rest, True
+    return rest, False
+
+
 async def data_line(response: aiohttp.ClientResponse) -> bytes:
     line = b""
     while not line.startswith(b"data: "):
@@ -145,6 +156,26 @@ async def test_a_background_stream_tells_at_once_that_it_runs() -> None:
             ]
             response.close()
         await house.hub.cancel(LOCAL, AnswerId(seen[0]["response"]["id"]))
+
+
+async def test_a_stop_cuts_stored_streams_in_the_middle_and_ends_the_others() -> None:
+    async with served(voice=ENDLESS) as house:
+        async with opened(house, "/responses", ASK) as stored, opened(house, "/chat/completions", SAY) as passing:
+            begun = [await data_line(stored) for _ in range(5)]
+            whole = asyncio.create_task(house.post("/responses", {**ASK, "stream": False}))
+            await data_line(passing)
+            while (await house.engine.state()).running < 3:
+                await asyncio.sleep(0.005)
+            await house.hub.close()
+            rest, cut = await to_the_end(stored)
+            assert cut
+            assert b"the server is stopping" in rest.splitlines()[-2]
+            assert b"response.completed" not in rest + b"".join(begun)
+            assert b'"code":"cancelled"' in await passing.read()
+            status, body = await whole
+            assert (status, body["error"]["code"]) == (503, "server_restarted")
+            assert (await house.post("/responses", ASK))[0] == 503
+        assert len(await house.store.unfinished()) == 2
 
 
 async def test_a_reader_that_only_looks_does_not_end_the_answer_by_leaving() -> None:

@@ -226,6 +226,18 @@ async def test_half_a_json_answer_fails_and_is_kept(fault: FaultKind, code: str)
         assert (await (await home.hub.ask(home.ask("Tell"))).ended()).status is AnswerStatus.COMPLETED
 
 
+async def test_what_cannot_go_on_makes_room_for_who_waits() -> None:
+    """The end of one attempt is an event within another: the commands of both count, in their order."""
+    rule = FaultRule(FaultKind.CRASH, times=1, after_tokens=4)
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": TOOL["function"]["parameters"]}}  # type: ignore[index]
+    config = replace(LONG, pace=replace(FAST, max_sequences=1), faults=(rule,), restart_s=0.02)
+    async with house(config=config) as home:
+        asks = [home.ask("Tell", sampling=Sampling(response_format=form)), home.ask("One"), home.ask("Two")]
+        lives = [await home.hub.ask(ask) for ask in asks]
+        ends = [(await asyncio.wait_for(live.ended(), 20)).status for live in lives]
+        assert ends == [AnswerStatus.FAILED, AnswerStatus.COMPLETED, AnswerStatus.COMPLETED]
+
+
 async def test_all_was_said_but_the_end() -> None:
     """The kill came between the last token and the word that it was the last."""
     whole = await expected("Talk", sampling=Sampling(max_tokens=9))

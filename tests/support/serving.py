@@ -130,4 +130,5 @@ async def served(
     assert len(app[STREAMS]) == 0
     assert (app[GATEWAY].seats.taken, app[GATEWAY].seats.by_user) == (0, {})
     assert await store.verify() == ()
-    assert await store.unfinished() == ()
+    # Only a test that stops the server amid an answer leaves one, and then for the next start.
+    assert all(answer.asked is not None and answer.asked.parked for answer in await store.unfinished())
