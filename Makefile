@@ -2,11 +2,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock bench bench-gateway bench-real clean
+.NOTPARALLEL:
+.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock chaos endurance bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
-TIERS := $(wildcard tests/unit tests/property tests/contract tests/integration tests/acceptance)
+TIERS := $(wildcard tests/unit tests/property tests/contract tests/integration tests/chaos tests/acceptance)
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -42,12 +43,19 @@ layers: .venv/.dev-installed ## imports point one way
 
 docs: .venv/.dev-installed ## write the generated pages of docs/
 	@$(BIN)/python scripts/docs.py
+	@$(BIN)/python -m hubbub.gateway.reference docs
 
 docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check
 
 pytest: .venv/.dev-installed ## tests, tier by tier
 	@$(BIN)/pytest $(TIERS)
+
+chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
+	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)
+
+endurance: .venv/.dev-installed ## real kills under chats of the real model (CHATS=200 KILLS=10)
+	@ENDURANCE_CHATS=$(or $(CHATS),200) ENDURANCE_KILLS=$(or $(KILLS),10) $(BIN)/pytest tests/acceptance/test_endurance.py
 
 fmt: .venv/.dev-installed ## put the style right
 	@$(BIN)/ruff check --fix --quiet || true

@@ -8,7 +8,7 @@ import difflib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -109,17 +109,10 @@ def error_codes() -> str:
         "| code | status | retry | meaning |",
         "| --- | --- | --- | --- |",
     ]
-    for kind in _tree(errors.HubbubError):
+    for kind in errors.kinds():
         meaning = " ".join((kind.__doc__ or "").split())
         lines.append(f"| `{kind.code}` | {kind.http_status} | {'yes' if kind.retryable else 'no'} | {_cell(meaning)} |")
     return "\n".join(lines) + "\n"
-
-
-def _tree(kind: type[errors.HubbubError]) -> Iterator[type[errors.HubbubError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from _tree(child)
 
 
 def metrics() -> str:

@@ -109,6 +109,8 @@ class App:
                 "hubbub_stream_deltas_total": [({}, seen.deltas)],
                 "hubbub_journal_flushes_total": [({}, seen.flushes)],
                 "hubbub_engine_losses_total": [({}, seen.engine_losses)],
+                "hubbub_engine_hangs_total": [({}, seen.engine_hangs)],
+                "hubbub_answers_resumed_total": [({}, seen.resumed)],
                 "hubbub_engine_up": [({"engine": e.id}, e.id in self.dispatcher.states) for e in self.engines],
                 "hubbub_engine_sequences": [({"engine": e}, b.sequences) for e, b in view.engines.items()],
                 "hubbub_engine_sequences_max": [({"engine": e}, b.max_sequences) for e, b in view.engines.items()],

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.keys import Key, KeyId, User
 from hubbub.core.types import (
@@ -38,6 +38,15 @@ T = TypeVar("T")
 
 Sink: TypeAlias = Callable[[RequestId, Chunk], None]
 """Takes chunks from an engine. Called on the event loop, never blocks, never raises."""
+
+
+@runtime_checkable
+class Killable(Protocol):
+    """What an engine is beside its port where its process is ours."""
+
+    def kill(self) -> None:
+        """End it at once, for it hangs. It is brought back like one that crashed."""
+        ...
 
 
 class Engine(Protocol):
@@ -205,7 +214,8 @@ class Journal(Protocol):
     async def entries(self, answer: AnswerId) -> tuple[Delta, ...]: ...
 
     async def unfinished(self) -> tuple[Answer, ...]:
-        """Answers of all users that have not ended: after a start, those that the last stop interrupted."""
+        """Answers of all users that have not ended, in the order they were first saved: after a start, those that the
+        last stop interrupted."""
         ...
 
 

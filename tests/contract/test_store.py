@@ -15,6 +15,7 @@ from hubbub.core.types import (
     AnswerId,
     AnswerKind,
     AnswerStatus,
+    Asked,
     ChatId,
     Delta,
     FinishReason,
@@ -22,7 +23,9 @@ from hubbub.core.types import (
     ItemId,
     ItemType,
     NodeHash,
+    Priority,
     Role,
+    Sampling,
     Style,
     ToolDelta,
     Usage,
@@ -437,17 +440,45 @@ class TestAnswers:
         assert answer is not None
         assert answer.metadata == {"late": "1"}
 
-    async def test_unfinished_are_those_of_all_users_by_creation(self, store: Store) -> None:
+    async def test_how_it_was_asked_comes_back_as_it_was(self, store: Store) -> None:
+        sampling = Sampling(
+            temperature=0.0,
+            max_tokens=7,
+            stop=("a", "b"),
+            seed=5,
+            response_format={"type": "text"},
+            tools=({"type": "function", "function": {"name": "look"}},),
+            tool_choice={"type": "function", "function": {"name": "look"}},
+        )
+        for number, asked in enumerate((Asked("Be brief.", sampling, Priority.BULK, 2, parked=True), Asked())):
+            answer = replace(an_answer(f"resp_{number}"), asked=asked)
+            await store.commit(AnswerSaved(answer))
+            assert await store.answer(ANN, answer.id) == answer
+
+    async def test_unfinished_are_those_of_all_users_in_the_order_of_their_coming(self, store: Store) -> None:
         await store.commit(
             AnswerSaved(an_answer("resp_3", at=NOW + 1)),
             AnswerSaved(an_answer("resp_2", user=BOB)),
             AnswerSaved(an_answer("resp_1", status=AnswerStatus.IN_PROGRESS)),
             AnswerSaved(ended(an_answer("resp_0"))),
         )
-        assert [answer.id for answer in await store.unfinished()] == ["resp_1", "resp_2", "resp_3"]
+        assert [answer.id for answer in await store.unfinished()] == ["resp_3", "resp_2", "resp_1"]
 
 
 class TestJournal:
+    async def test_the_tokens_behind_each_delta_are_kept(self, store: Store) -> None:
+        deltas = (
+            Delta("one", tokens=1),
+            Delta("two and three", tokens=2),
+            Delta("none"),
+            Delta(tool=ToolDelta(0, "call_1", "look", "{"), tokens=4),
+        )
+        await store.commit(AnswerSaved(an_answer("resp_1")))
+        await store.append([JournalEntry(AnswerId("resp_1"), 0, deltas)])
+        kept = await store.entries(AnswerId("resp_1"))
+        assert kept == deltas
+        assert [delta.tokens for delta in kept] == [1, 2, 0, 4]
+
     async def test_keeps_deltas_in_order(self, store: Store) -> None:
         await store.commit(AnswerSaved(an_answer("resp_1")), AnswerSaved(an_answer("resp_2")))
         tool = Delta("", ToolDelta(0, "call_1", "weather", '{"city"'))

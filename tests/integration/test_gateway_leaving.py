@@ -16,10 +16,11 @@ import pytest
 from hubbub.core.types import AnswerId
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.keyring import LOCAL
-from support.events import response_events
+from support.events import frames, response_events
 from support.serving import ENDLESS, FAST, MODEL, Served, served
 
 ASK: dict[str, Any] = {"model": MODEL, "input": "Hello", "stream": True}
+BRIEFLY: dict[str, Any] = {**ASK, "store": False}
 SAY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "stream": True}
 ONE_PLACE = replace(FAST, max_sequences=1)
 
@@ -36,7 +37,7 @@ async def opened(house: Served, path: str, body: dict[str, Any]) -> AsyncIterato
         yield response
 
 
-@pytest.mark.parametrize(("path", "body"), [("/responses", ASK), ("/chat/completions", SAY)])
+@pytest.mark.parametrize(("path", "body"), [("/responses", BRIEFLY), ("/chat/completions", SAY)])
 async def test_who_leaves_amid_a_stream_frees_the_engine(path: str, body: dict[str, Any]) -> None:
     async with served(voice=ENDLESS) as house:
         async with opened(house, path, body) as response:
@@ -46,7 +47,7 @@ async def test_who_leaves_amid_a_stream_frees_the_engine(path: str, body: dict[s
         await until_idle(house)
 
 
-@pytest.mark.parametrize(("path", "body"), [("/responses", ASK), ("/chat/completions", SAY)])
+@pytest.mark.parametrize(("path", "body"), [("/responses", BRIEFLY), ("/chat/completions", SAY)])
 async def test_who_leaves_while_waiting_for_the_whole_frees_the_engine(path: str, body: dict[str, Any]) -> None:
     async with served(voice=ENDLESS) as house:
         asking = asyncio.create_task(house.post(path, {**body, "stream": False}))
@@ -60,7 +61,7 @@ async def test_who_leaves_while_waiting_for_the_whole_frees_the_engine(path: str
 async def test_who_leaves_the_queue_is_forgotten() -> None:
     async with served(voice=ENDLESS, pace=ONE_PLACE) as house:
         first = await house.client.responses.create(model=MODEL, input="Hello", background=True)
-        async with opened(house, "/responses", ASK) as response:
+        async with opened(house, "/responses", BRIEFLY) as response:
             event = b""
             while b"data: " not in event:
                 event = await response.content.readline()
@@ -74,9 +75,10 @@ async def test_who_leaves_the_queue_is_forgotten() -> None:
         await house.client.responses.cancel(first.id)
 
 
-async def test_a_background_response_goes_on_without_its_client() -> None:
+@pytest.mark.parametrize("background", [True, False])
+async def test_a_stored_response_goes_on_without_its_client(background: bool) -> None:
     async with served(pace=replace(FAST, base=0.005)) as house:
-        async with opened(house, "/responses", {**ASK, "background": True}) as response:
+        async with opened(house, "/responses", {**ASK, "background": background}) as response:
             line = b""
             while not line.startswith(b"data: "):
                 line = await response.content.readline()
@@ -86,6 +88,63 @@ async def test_a_background_response_goes_on_without_its_client() -> None:
         if live is not None:
             await asyncio.wait_for(live.ended(), 20)
         assert (await house.client.responses.retrieve(response_id)).status == "completed"
+
+
+async def test_a_stored_completion_goes_on_without_its_client_and_is_resumed_by_number() -> None:
+    body = {**SAY, "store": True, "stream_options": {"include_usage": True}}
+    async with served(pace=replace(FAST, base=0.005)) as house:
+        async with opened(house, "/chat/completions", body) as response:
+            begun = [json.loads((await data_line(response))[6:]) for _ in range(4)]
+            response.close()
+        url = f"{house.url}/v1/chat/completions/{begun[0]['id']}?stream=true"
+        readers = [house.http.get(url + after) for after in ("", "&starting_after=3", "&starting_after=100000")]
+        whole, rest, nothing = [await (await reader).read() for reader in readers]
+        chunks = [json.loads(data) for _, data in frames(whole) if data != "[DONE]"]
+        assert [chunk["sequence_number"] for chunk in chunks] == list(range(len(chunks)))
+        assert chunks[:4] == begun
+        assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+        assert chunks[-1]["usage"]["completion_tokens"] == len(chunks) - 3
+        assert whole.endswith(rest)
+        assert frames(rest)[0][1] == frames(whole)[4][1]
+        assert nothing == b"data: [DONE]\n\n"
+        async with house.http.get(url) as again:
+            assert await again.read() == whole
+        kept = await house.client.chat.completions.retrieve(begun[0]["id"])
+        assert kept.choices[0].message.content == "".join(
+            chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]
+        )
+
+
+async def data_line(response: aiohttp.ClientResponse) -> bytes:
+    line = b""
+    while not line.startswith(b"data: "):
+        line = await response.content.readline()
+    return line
+
+
+async def test_a_completion_being_written_is_followed_not_fetched() -> None:
+    async with served(voice=ENDLESS) as house:
+        async with opened(house, "/chat/completions", {**SAY, "store": True}) as response:
+            made = json.loads((await data_line(response))[6:])["id"]
+            response.close()
+        status, body = await house.call("GET", f"/v1/chat/completions/{made}")
+        assert (status, body["error"]["code"]) == (409, "conversation_locked")
+        await house.hub.cancel(LOCAL, AnswerId(made))
+
+
+async def test_a_background_stream_tells_at_once_that_it_runs() -> None:
+    """Before its first word, which takes a minute."""
+    slow = replace(FAST, base=60.0)
+    async with served(pace=slow) as house:
+        async with opened(house, "/responses", {**ASK, "background": True}) as response:
+            seen = [json.loads((await data_line(response))[6:]) for _ in range(3)]
+            assert [event["type"] for event in seen] == [
+                "response.created",
+                "response.queued",
+                "response.in_progress",
+            ]
+            response.close()
+        await house.hub.cancel(LOCAL, AnswerId(seen[0]["response"]["id"]))
 
 
 async def test_a_reader_that_only_looks_does_not_end_the_answer_by_leaving() -> None:
@@ -128,7 +187,7 @@ async def test_silence_is_filled_with_comments_that_tell_the_place() -> None:
     quick = GatewayConfig(ping_seconds=0.02)
     async with served(voice=ENDLESS, pace=ONE_PLACE, gateway=quick) as house:
         first = await house.client.responses.create(model=MODEL, input="Hello", background=True)
-        async with opened(house, "/responses", ASK) as response:
+        async with opened(house, "/responses", BRIEFLY) as response:
             seen = b""
             while seen.count(b": place 1 in the queue\n\n") < 2:
                 seen += await response.content.readline()

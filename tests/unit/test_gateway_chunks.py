@@ -10,7 +10,7 @@ from hubbub.core.types import Answer, AnswerId, AnswerKind, AnswerStatus, Delta,
 from hubbub.gateway.completion_chunks import CompletionChunks
 from support.events import frames
 
-ASKED = Answer(AnswerId("chatcmpl-1"), UserId("me"), AnswerKind.COMPLETION, "m", 1_700_000_000.5)
+ASKED = Answer(AnswerId("chatcmpl-1"), UserId("me"), AnswerKind.COMPLETION, "m", 1_700_000_000.5, store=False)
 ENDED = replace(ASKED, status=AnswerStatus.COMPLETED, finish=FinishReason.STOP, usage=Usage(7, 3, 2))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,9 @@ def test_what_is_given_is_taken() -> None:
 
 @pytest.mark.parametrize("flag", ["max_sequences", "kv_bytes", "batched_tokens", "threads", "context_window"])
 def test_bad_values_name_the_flag(flag: str) -> None:
+    wrong: dict[str, Any] = {flag: 0}
     with pytest.raises(ConfigError, match=f"--{flag.replace('_', '-')}"):
-        derive(info(), Wishes(**{flag: 0}), free=24 * GIB)
+        derive(info(), replace(Wishes(), **wrong), free=24 * GIB)
 
 
 def test_unknown_kv_precision() -> None:
@@ -143,7 +145,7 @@ def test_folders_and_missing_paths(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 2**31), max_size=50), st.lists(st.integers(1, 40), min_size=1))
 def test_frames_survive_any_cutting(prompt: list[int], sizes: list[int]) -> None:
-    ops = [Add(1, prompt, Sampler(5, 0.0, 1.0, 0, 1)), Drop(1)]
+    ops: list[Add | Drop] = [Add(1, prompt, Sampler(5, 0.0, 1.0, 0, 1)), Drop(1)]
     data = b"".join(frame(op) for op in ops)
     splitter, bodies, turn = Splitter(), [], 0
     while data:

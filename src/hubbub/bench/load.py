@@ -105,6 +105,7 @@ class Load:
             self.board.settle(turn, Fate.FAILED, code, message)
 
     async def _talk(self, session: aiohttp.ClientSession, talk: Talk) -> None:
+        await asyncio.sleep(self.plan.spread_seconds * talk.number / self.plan.chats)
         for index, turn in enumerate(talk.turns):
             if turn.fate is None:
                 talk.phase, talk.pieces = Phase.WAITING, []

@@ -17,7 +17,8 @@ class Plan:
     afterwards checks that it is there; ``chat`` sends the whole history each turn and works with any server.
 
     ``patience_seconds``: how long a turn that is refused is tried again. ``silence_seconds``: how long a stream may
-    stay silent before it is given up. ``extra`` goes into every request body as it is.
+    stay silent before it is given up. ``spread_seconds``: the chats begin evenly over so long; 0: all at once.
+    ``extra`` goes into every request body as it is.
     """
 
     url: str
@@ -31,6 +32,7 @@ class Plan:
     api_key: str = ""
     patience_seconds: float = 600.0
     silence_seconds: float = 300.0
+    spread_seconds: float = 0.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -108,8 +108,8 @@ async def _demo(options: Options, data: Path, console: Console) -> int:
         if options.json_file is not None:
             told = _told(options, result, vitals) | {"start_s": round(start_s, 3)}
             options.json_file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-        if not server.alive:
-            raise ServerDied(f"the server ended with exit code {server.process.returncode}:\n{server.tail()}")
+        if not result.sound:
+            await server.check()
         leave = options.keep and result.sound
         if leave:
             said = f"The server stays up on {url}, process {server.pid}. Stop it with: kill {server.pid}"
@@ -169,6 +169,7 @@ async def _drive(options: Options, server: ServerProcess, vitals: Vitals, consol
             await _frames(running, view, options.picture, _Lines(view, console))
         return await running
     except Unreachable as error:
+        await server.check()
         raise ServerDied(f"{error}\n{server.tail()}") from error
     finally:
         running.cancel()

@@ -15,6 +15,8 @@ from hubbub.core.errors import HubbubError
 
 READY = re.compile(r"^Hubbub is ready on (http\S+)$", re.MULTILINE)
 LOOK_SECONDS = 0.1
+DEATH_SECONDS = 1.0
+"""Its connections break a moment before a dying process has ended."""
 STOP_SECONDS = 20.0
 """How long an orderly stop may take before the process is killed."""
 
@@ -81,6 +83,13 @@ class ServerProcess:
 
     def tail(self, lines: int = 20) -> str:
         return "\n".join(self.output().splitlines()[-lines:]) or "(it printed nothing)"
+
+    async def check(self) -> None:
+        """After something went wrong: raises ServerDied if the server has ended, or is about to."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), DEATH_SECONDS)
+        if not self.alive:
+            raise ServerDied(f"the server ended with exit code {self.process.returncode}:\n{self.tail()}")
 
     async def stop(self) -> None:
         """End it in order, or by force when it takes too long. Does nothing when it has ended."""

@@ -32,6 +32,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -222,3 +223,11 @@ class ConfigError(HubbubError):
     """A setting is wrong."""
 
     code = "config_error"
+
+
+def kinds(root: type[HubbubError] = HubbubError) -> Iterator[type[HubbubError]]:
+    """Every class of this tree, parents first. Not what other modules derive from it for themselves."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == __name__:
+            yield from kinds(child)

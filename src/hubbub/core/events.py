@@ -13,9 +13,10 @@ from hubbub.core.types import EngineId, EngineState, Request, RequestId, Usage
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A new request asks to be served."""
+    """A new request asks to be served. One that was ``accepted`` before a restart is never refused."""
 
     request: Request
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

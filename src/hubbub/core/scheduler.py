@@ -127,7 +127,7 @@ class Scheduler:
         self._fill(now, out)
         if ticket.engine is not None:
             return
-        refusal = self._refusal(ticket, now)
+        refusal = None if event.accepted else self._refusal(ticket, now)
         if refusal is None:
             out.append(Wait(request.id, lane.position(ticket)))
             return

@@ -154,7 +154,8 @@ class EngineState:
     """What a running engine can hold, as it reports itself, and what it holds now.
 
     ``kv_tokens``: KV-cache room in tokens. ``context_window``: tokens of input and output one request may have.
-    ``max_sequences``: requests decoded together. ``details`` are the engine's own words (flags, version), for people.
+    ``max_sequences``: requests decoded together. ``steps``: steps made so far; while it rises the engine works, also
+    when a long prefill says nothing (0: not told). ``details`` are the engine's own words (flags, version), for people.
     """
 
     models: tuple[str, ...]
@@ -165,6 +166,7 @@ class EngineState:
     running: int = 0
     waiting: int = 0
     kv_used: float = 0.0
+    steps: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -253,10 +255,30 @@ class AnswerStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One published piece of a live answer: text, or a piece of a tool call. The journal is a list of these."""
+    """One published piece of a live answer: text, or a piece of a tool call. The journal is a list of these.
+
+    ``tokens``: how many were generated for it. It bounds what is still to come when an answer goes on after a restart,
+    and is no part of what was said: a replay of a finished answer does not have it, and is equal all the same.
+    """
 
     text: str = ""
     tool: ToolDelta | None = None
+    tokens: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What it takes, beside the path up to its ``input``, to send an unfinished answer to an engine again.
+
+    ``interruptions``: how often the server ended without warning while the answer was being written. ``parked``: the
+    last end was an orderly one, and is not to be counted.
+    """
+
+    system_prompt: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    priority: Priority = Priority.CHAT
+    interruptions: int = 0
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +287,8 @@ class Answer:
 
     ``input`` is the last node it was asked with, ``output`` the last node it said (``None`` until it ended, and when
     it said nothing). ``params`` is what the caller sent and the wire echoes. ``cuts`` are the published deltas
-    as (tool index or -1 for text, characters), so that a finished stream can be replayed event by event.
+    as (tool index or -1 for text, characters), so that a finished stream can be replayed event by event. ``asked`` is
+    kept until the end alone; an unfinished answer without it (of an older Hubbub) cannot go on after a restart.
     """
 
     id: AnswerId
@@ -289,3 +312,4 @@ class Answer:
     background: bool = False
     completed_at: float | None = None
     cuts: tuple[tuple[int, int], ...] = ()
+    asked: Asked | None = None

@@ -234,6 +234,9 @@ class FramesEngine:
     def _deliver(self, pieces: Sequence[Piece]) -> None:
         """One frame, handed to the sinks in its order."""
         flights = self._flights
+        if not pieces:  # a sign of life: whoever waits may know
+            for request, sink in list(flights.values()):
+                sink(request, Chunk())
         for piece in pieces:
             flight = flights.get(piece.id)
             if flight is None:

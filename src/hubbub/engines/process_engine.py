@@ -9,10 +9,13 @@ import aiohttp
 
 from hubbub.core.errors import EngineUnavailable
 from hubbub.core.types import EngineId, EngineState, Message, Request, RequestId
-from hubbub.engines.frames import SILENCE_S, FramesEngine
+from hubbub.engines.frames import FramesEngine
 from hubbub.engines.probe import fetch
 from hubbub.engines.supervisor import Command, Phase, Supervisor
 from hubbub.ports import Sink
+
+SILENCE_S = 3600.0
+"""A last resort: whoever drives the engine listens closer, and knows a long prefill from a hang."""
 
 
 class ProcessEngine:
@@ -36,6 +39,9 @@ class ProcessEngine:
 
     def cancel(self, request: RequestId) -> None:
         self.frames.cancel(request)
+
+    def kill(self) -> None:
+        self.supervisor.kill()
 
     async def count_tokens(self, messages: Sequence[Message]) -> int | None:
         return await self.frames.count_tokens(messages)

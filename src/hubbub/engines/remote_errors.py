@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -21,6 +20,7 @@ from hubbub.core.errors import (
     HubbubError,
     ModelNotFound,
     Overloaded,
+    kinds,
 )
 
 MESSAGE_CHARS = 300
@@ -61,13 +61,7 @@ _HINTS = {
 }
 
 
-def _tree(root: type[HubbubError]) -> Iterator[type[HubbubError]]:
-    yield root
-    for child in root.__subclasses__():
-        yield from _tree(child)
-
-
-_BY_CODE = {kind.code: kind for kind in _tree(HubbubError)}
+_BY_CODE = {kind.code: kind for kind in kinds()}
 
 
 def error_of_code(code: str, message: str, param: str | None = None, retry_after: float | None = None) -> HubbubError:

@@ -145,6 +145,12 @@ class SimulatedEngine:
         self._hung = False
         self._wake.set()
 
+    def kill(self) -> None:
+        """End a hang the hard way."""
+        self._hung = False
+        self.lose()
+        self._wake.set()
+
     def lose(self, why: str = "it was killed") -> None:
         """Crash: all in flight is lost, and the engine is away for ``restart_s``."""
         entries, self._open = self._open, {}

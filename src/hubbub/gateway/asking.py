@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from hubbub.core.types import Answer
 from hubbub.gateway.call import AnyCall
@@ -12,15 +13,17 @@ from hubbub.runtime.hub import Ask, Hub
 from hubbub.runtime.live import Live
 
 
-@asynccontextmanager
-async def asked(call: AnyCall, ask: Ask) -> AsyncIterator[Live]:
-    """The live answer, charged to the caller. If its client leaves before the end, even while the question is being
-    stored, the hub is told.
+def asked(call: AnyCall, ask: Ask) -> AbstractAsyncContextManager[Live]:
+    """The live answer, charged to the caller. Raises what ``Meter.ask`` raises."""
+    return attended(call.gateway.hub, call.gateway.meter.ask(call.caller, ask))
 
-    Raises what ``Meter.ask`` raises.
+
+@asynccontextmanager
+async def attended(hub: Hub, asks: Coroutine[Any, Any, Live]) -> AsyncIterator[Live]:
+    """The live answer that ``asks`` brings. If its client leaves before the end, even while the question is being
+    stored, the hub is told.
     """
-    hub = call.gateway.hub
-    asking = asyncio.ensure_future(call.gateway.meter.ask(call.caller, ask))
+    asking = asyncio.ensure_future(asks)
     try:
         live = await asyncio.shield(asking)
     except asyncio.CancelledError:

@@ -136,8 +136,16 @@ def ask_of_completion(user: UserId, body: CompletionCreate) -> Ask:
         store=bool(body.store),
         priority=_priority(body.service_tier),
         metadata=checked_metadata(body.metadata),
-        params={"service_tier": "flex"} if body.service_tier == "flex" else {},
+        params=_completion_params(body),
     )
+
+
+def _completion_params(body: CompletionCreate) -> dict[str, Json]:
+    """What later readers of a stored completion have to know of its request."""
+    params: dict[str, Json] = {"service_tier": "flex"} if body.service_tier == "flex" else {}
+    if body.stream_options is not None and body.stream_options.include_usage:
+        params["include_usage"] = True
+    return params
 
 
 def messages_in(messages: Sequence[dict[str, Any]]) -> tuple[Item, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import msgspec
 
-from hubbub.core.errors import HubbubError
+from hubbub.core.errors import HubbubError, kinds
 from hubbub.core.types import Answer, AnswerStatus
 from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
 from hubbub.gateway.wire.responses import ResponseError, ResponseErrorCode
@@ -48,12 +47,6 @@ def event_of(error: HubbubError) -> bytes:
     return b"data: " + msgspec.json.encode(body_of(error)) + b"\n\n"
 
 
-def _tree(kind: type[HubbubError]) -> Iterator[type[HubbubError]]:
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _tree(below)
-
-
 def error_of(answer: Answer) -> HubbubError | None:
     """Why an ended answer has no good end, as the error it would have been; None if it has one."""
     if answer.status is AnswerStatus.CANCELLED:
@@ -64,7 +57,7 @@ def error_of(answer: Answer) -> HubbubError | None:
 
 
 def _by_code(code: str, message: str) -> HubbubError:
-    kind = next((kind for kind in _tree(HubbubError) if kind.code == code), HubbubError)
+    kind = next((kind for kind in kinds() if kind.code == code), HubbubError)
     return kind(message)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from hubbub.core.errors import HubbubError
+from hubbub.core.errors import kinds
 from hubbub.gateway.errors import error_type
 from hubbub.gateway.openapi import document
 from hubbub.gateway.routes.table import ROUTES
@@ -32,8 +32,12 @@ STREAMS = """
 
 `stream: true` answers with server-sent events. A response's events are numbered from 0 by `sequence_number`;
 `GET /v1/responses/{response_id}?stream=true&starting_after=N` goes on with event N+1, while the answer is being written
-and after its end. A background response goes on when its client leaves; any other is cancelled. Function calls and
-the text close at the end of the answer. `response.queued` is sent for background responses. A cancelled response ends
+and after its end, for any number of readers. The chunks of a stored chat completion (`store: true`) carry a
+`sequence_number`, too, and `GET /v1/chat/completions/{completion_id}?stream=true&starting_after=N` goes on with chunk
+N+1, to `[DONE]`. A stored answer, background or not, goes on when its client leaves, and after a restart of the server
+under the same numbers; end it with `/cancel`. One that is not stored ends when its client leaves. A server that stops
+cuts the connection in the middle of the stream, without an ending. Function calls and the text close at the end of the
+answer. `response.queued` is sent for background responses. A cancelled response ends
 with `response.incomplete`, whose `response.status` is `cancelled`. A silent stream sends comments; while the request
 waits they tell its place in the queue. A failure after the beginning is `response.failed`, or in a chat completion a
 `data` object with `error`.
@@ -69,10 +73,7 @@ def _routes() -> Iterator[str]:
 
 
 def _errors() -> Iterator[str]:
-    kinds = [HubbubError]
-    while kinds:
-        kind = kinds.pop(0)
-        kinds += kind.__subclasses__()
+    for kind in kinds():
         retry = "yes" if kind.retryable else "no"
         yield f"| `{kind.code}` | {kind.http_status} | {error_type(kind.http_status)} | {retry} |\n"
 

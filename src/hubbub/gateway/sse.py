@@ -6,7 +6,8 @@ A stream whose socket is still full of earlier bytes is not pinged, since that w
 reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once. The
 same task drops who stopped reading: a write of which nothing is taken for longer than ``stalled_seconds``, or while
 more than ``max_backlog`` characters gather behind it, ends with its connection. What becomes of the answer is as if
-that client had left. A reader that is slow but reads is kept.
+that client had left. A reader that is slow but reads is kept. Where the server stops before the answer has ended, the
+connection is cut without an ending: the client resumes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from aiohttp import web
 
+from hubbub.core.errors import HubbubError
 from hubbub.core.types import Answer, Delta
 from hubbub.gateway.limits import LimitsConfig
 from hubbub.runtime.live import Live
@@ -42,6 +44,29 @@ class Encoder(Protocol):
     def feed(self, answer: Answer, deltas: Sequence[Delta]) -> bytes: ...
 
     def closing(self, answer: Answer) -> bytes: ...
+
+
+async def pieces(live: Live, encoder: Encoder) -> AsyncGenerator[bytes, None]:
+    """All events of a live answer, those of what it has said already first, to its end. A piece may be empty.
+
+    Raises what its readers are parted with.
+    """
+    yield encoder.opening()
+    seen = 0
+    while True:
+        answer, deltas = live.answer, live.deltas[seen:]
+        seen += len(deltas)
+        data = encoder.feed(answer, deltas)
+        if answer.status.final:
+            yield data + encoder.closing(answer)
+            return
+        yield data
+        await live.more(seen, answer.status)
+
+
+def ended(answer: Answer, deltas: Sequence[Delta], encoder: Encoder) -> bytes:
+    """All events of an answer that has ended."""
+    return encoder.opening() + encoder.feed(answer, deltas) + encoder.closing(answer)
 
 
 class EventStream:
@@ -72,21 +97,24 @@ class EventStream:
     async def follow(self, live: Live, encoder: Encoder) -> None:
         """Write all events of the answer, from what it has said already to its end."""
         self.live = live
-        await self.write(encoder.opening())
-        while True:
-            deltas = live.deltas[self._seen :]
-            self._seen += len(deltas)
-            data = encoder.feed(live.answer, deltas)
-            if live.done:
-                await self.write(data + encoder.closing(live.answer))
-                return
-            await self.write(data)
-            self.waiting = True
-            await live.more(self._seen)
+        async with contextlib.aclosing(pieces(live, encoder)) as events:
+            async for data in events:
+                self._seen = len(live.deltas)
+                await self.write(data)
+                self.waiting = True
+        self.waiting = False
 
     async def replay(self, answer: Answer, deltas: Sequence[Delta], encoder: Encoder) -> None:
         """Write all events of an answer that has ended."""
-        await self.write(encoder.opening() + encoder.feed(answer, deltas) + encoder.closing(answer))
+        await self.write(ended(answer, deltas, encoder))
+
+    async def cut(self, why: HubbubError) -> None:
+        """End the connection in the middle of the stream, so that no client takes this for the end of the answer."""
+        transport = self._request.transport
+        if transport is not None and not transport.is_closing():
+            with contextlib.suppress(ConnectionError):
+                await self.response.write(b": %b\n\n" % why.message.replace("\n", " ").encode())
+            transport.close()
 
     async def ping(self) -> None:
         """A comment that keeps proxies and clients from giving up. Only for a stream that is waiting."""
@@ -145,6 +173,9 @@ class Streams:
         try:
             yield stream
             await stream.response.write_eof()
+        except HubbubError as error:  # the headers are sent: there is no other way to say that this is not the end
+            log.info("a stream was cut: %s", error, extra={"action": "stream_cut"})
+            await stream.cut(error)
         finally:
             self._open.discard(stream)
 

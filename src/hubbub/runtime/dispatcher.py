@@ -8,7 +8,13 @@ Theory of operation. The dispatcher owns the engines and the one Scheduler. Ever
 3. The owner (a ``Job``) hears ``started``, ``said`` for every chunk, and ``closed`` exactly once.
 
 A chunk belongs to one attempt: when an engine is lost and the request goes to another, late words of the first are
-dropped. One watch task an engine asks for its state once a second; that is how engines come, go and change capacity.
+dropped, so that never two engines write one stream. Events are handled one after the other: what a command leads to
+waits until the commands before it are obeyed.
+
+One watch task an engine asks for its state once a second; that is how engines come, go and change capacity. It also
+listens: an engine that has work in flight and says nothing for ``silence_seconds`` hangs, whatever its health says. It
+is taken as lost, killed where its process is ours, and its requests go on elsewhere or after its restart. Silence is
+counted by watches, so that a pause of this process is not taken for one of the engine's.
 """
 
 from __future__ import annotations
@@ -16,12 +22,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from hubbub.core.errors import EngineLost, EngineUnavailable, Overloaded
+from hubbub.core.errors import EngineLost, EngineUnavailable, HubbubError, Overloaded
 from hubbub.core.events import (
     Abort,
     Arrived,
@@ -41,7 +48,7 @@ from hubbub.core.events import (
 )
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId, Usage
-from hubbub.ports import Clock, Engine
+from hubbub.ports import Clock, Engine, Killable
 from hubbub.runtime.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -50,8 +57,9 @@ log = logging.getLogger(__name__)
 class Job(Protocol):
     """Who asked: told what becomes of a request."""
 
-    def attempt(self) -> Request | None:
-        """The request as it should be sent now, with what was already said as ``partial``; None if it cannot go on."""
+    def attempt(self) -> Request | FinishReason | HubbubError:
+        """The request as it should be sent now, with what was already said as ``partial``; or how it has ended if all
+        was said; or why it cannot go on."""
         ...
 
     def waiting(self, position: int) -> None: ...
@@ -59,6 +67,10 @@ class Job(Protocol):
     def started(self, engine: EngineId) -> None: ...
 
     def said(self, chunk: Chunk) -> None: ...
+
+    def ended(self, finish: FinishReason) -> None:
+        """No engine was needed to end it. ``closed`` follows."""
+        ...
 
     def closed(self, close: Close) -> None: ...
 
@@ -70,6 +82,18 @@ class DispatcherConfig:
     watch_seconds: float = field(default=1.0, metadata={"help": "seconds between questions to an engine how it is"})
     restart_seconds: float = field(default=2.0, metadata={"help": "seconds before a failed start is tried again"})
     state_timeout: float = field(default=5.0, metadata={"help": "seconds an engine has to say how it is"})
+    silence_seconds: float = field(
+        default=120.0,
+        metadata={"help": "seconds without a word from an engine at work after which it counts as hung; 0: never"},
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key."""
+        for key in ("watch_seconds", "restart_seconds", "state_timeout"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be above 0")
+        if not self.silence_seconds >= 0:
+            raise ValueError(f"silence_seconds is {self.silence_seconds!r}; it must be 0 or more")
 
 
 @dataclass(slots=True)
@@ -79,6 +103,9 @@ class _Entry:
     released: bool = False
     engine: EngineId | None = None
     attempts: int = 0
+    sent: bool = False
+    """Whether the engine was handed this attempt and has not ended it."""
+    refusal: Refuse | None = None
 
 
 class Dispatcher:
@@ -104,7 +131,11 @@ class Dispatcher:
         self._entries: dict[RequestId, _Entry] = {}
         self._progress: dict[RequestId, int] = {}
         self._started: set[EngineId] = set()
-        self._suspects: dict[EngineId, dict[RequestId, EngineLost]] = {}
+        self._events: deque[Event] = deque()
+        self._feeding = False
+        self._silence: dict[EngineId, float] = {}
+        self._flying: Counter[EngineId] = Counter()
+        self._suspects: dict[EngineId, dict[RequestId, tuple[int, EngineLost]]] = {}
         self._examinations: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -127,16 +158,20 @@ class Dispatcher:
 
     # Requests ------------------------------------------------------------------------------------------------------
 
-    def reserve(self, request: Request, job: Job) -> None:
-        """Take the request in. Raises Overloaded, with ``retry_after``, and then knows nothing of it."""
-        self._entries[request.id] = _Entry(request.id, job)
-        for command in self.scheduler.handle(Arrived(request), self._clock.now()):
-            if isinstance(command, Refuse) and command.request == request.id:
-                del self._entries[request.id]
-                self._telemetry.refused += 1
-                raise Overloaded(command.reason, retry_after=command.retry_after)
-            self._obey(command)
-        self._telemetry.accepted += 1
+    def reserve(self, request: Request, job: Job, *, accepted: bool = False) -> None:
+        """Take the request in. Raises Overloaded, with ``retry_after``, and then knows nothing of it; never for one
+        that was ``accepted`` before a restart."""
+        entry = self._entries[request.id] = _Entry(request.id, job)
+        self._feed(Arrived(request, accepted))
+        if entry.refusal is not None:
+            self._telemetry.refused += 1
+            raise Overloaded(entry.refusal.reason, retry_after=entry.refusal.retry_after)
+        if not accepted:
+            self._telemetry.accepted += 1
+
+    def idle(self) -> bool:
+        """Whether nothing is queued or running."""
+        return not self._entries
 
     def release(self, request: RequestId) -> None:
         """Let it run."""
@@ -171,8 +206,16 @@ class Dispatcher:
     # Events and commands -------------------------------------------------------------------------------------------
 
     def _feed(self, event: Event) -> None:
-        for command in self.scheduler.handle(event, self._clock.now()):
-            self._obey(command)
+        self._events.append(event)
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            while self._events:
+                for command in self.scheduler.handle(self._events.popleft(), self._clock.now()):
+                    self._obey(command)
+        finally:
+            self._feeding = False
 
     def _obey(self, command: Command) -> None:
         entry = self._entries.get(command.request)
@@ -186,34 +229,53 @@ class Dispatcher:
             case Wait(position=position):
                 entry.engine = None
                 entry.job.waiting(position)
-            case Abort(request=request, engine=engine):
-                if entry.released:
-                    self._engines[engine].cancel(request)
+            case Abort(engine=engine):
+                self._stop(entry, engine)
             case Close(request=request):
                 del self._entries[request]
                 self._progress.pop(request, None)
                 entry.job.closed(command)
             case Refuse():
-                raise RuntimeError(f"{command.request} was refused after it had been accepted")
+                del self._entries[command.request]
+                entry.refusal = command
 
     def _send(self, entry: _Entry, engine: EngineId) -> None:
         entry.attempts += 1
-        request = entry.job.attempt()
-        if request is None:
-            self._feed(Failed(entry.id, EngineLost.code, "the engine was lost within a tool call, which cannot go on"))
-            return
-        entry.job.started(engine)
-        self._engines[engine].submit(request, partial(self._hear, entry, entry.attempts, engine))
+        match entry.job.attempt():
+            case HubbubError() as error:
+                self._feed(Failed(entry.id, error.code, error.message))
+            case FinishReason() as finish:
+                entry.job.ended(finish)
+                self._feed(Finished(entry.id, Usage()))
+            case Request() as request:
+                entry.job.started(engine)
+                if not self._flying[engine]:
+                    self._silence[engine] = 0.0
+                entry.sent = True
+                self._flying[engine] += 1
+                self._engines[engine].submit(request, partial(self._hear, entry, entry.attempts, engine))
+
+    def _stop(self, entry: _Entry, engine: EngineId) -> None:
+        """Let the engine do nothing more for this attempt."""
+        if entry.sent:
+            self._landed(entry, engine)
+            self._engines[engine].cancel(entry.id)
+
+    def _landed(self, entry: _Entry, engine: EngineId) -> None:
+        entry.sent = False
+        self._flying[engine] -= 1
 
     def _hear(self, entry: _Entry, attempt: int, engine: EngineId, request: RequestId, chunk: Chunk) -> None:
         if self._entries.get(request) is not entry or entry.attempts != attempt or entry.engine != engine:
             return
+        self._silence[engine] = 0.0
         if chunk.tokens:
             self._progress[request] = self._progress.get(request, 0) + chunk.tokens
         if chunk.error is None:
             entry.job.said(chunk)
         if not chunk.last:
             return
+        self._landed(entry, engine)
         self.flush_progress()
         if chunk.finish is FinishReason.CANCELLED:
             self._feed(Failed(request, "engine_error", "the engine cancelled the request", retryable=True))
@@ -229,7 +291,7 @@ class Dispatcher:
         """A stream broke off. Whether that was one connection or the whole engine is the engine's to say: the requests
         that broke off in the meantime wait for one answer."""
         broken = self._suspects.setdefault(engine, {})
-        broken[request] = error
+        broken[request] = (self._entries[request].attempts, error)
         if len(broken) == 1:
             task = asyncio.create_task(self._examine(self._engines[engine]))
             self._examinations.add(task)
@@ -237,9 +299,9 @@ class Dispatcher:
 
     async def _examine(self, engine: Engine) -> None:
         await self._look(engine)
-        for request, error in self._suspects.pop(engine.id).items():
+        for request, (attempt, error) in self._suspects.pop(engine.id).items():
             entry = self._entries.get(request)
-            if entry is not None and entry.engine == engine.id:
+            if entry is not None and entry.engine == engine.id and entry.attempts == attempt:
                 self._feed(Failed(request, error.code, error.message, retryable=True))
 
     # Engines -------------------------------------------------------------------------------------------------------
@@ -261,7 +323,21 @@ class Dispatcher:
                 await self._connect(engine)
                 continue
             await asyncio.sleep(self._config.watch_seconds)
+            self._listen(engine)
             await self._look(engine)
+
+    def _listen(self, engine: Engine) -> None:
+        """One more watch in which the engine may have said nothing."""
+        waiting = self._flying[engine.id]
+        if not waiting or engine.id not in self.states:
+            self._silence[engine.id] = 0.0
+            return
+        silence = self._silence[engine.id] = self._silence.get(engine.id, 0.0) + self._config.watch_seconds
+        if 0 < self._config.silence_seconds < silence:
+            self._telemetry.engine_hangs += 1
+            self._lost(engine.id, f"it said nothing for {silence:g} s with {waiting} requests in flight")
+            if isinstance(engine, Killable):
+                engine.kill()
 
     async def _look(self, engine: Engine) -> None:
         try:
@@ -282,6 +358,8 @@ class Dispatcher:
     def _up(self, engine: EngineId, state: EngineState) -> None:
         before = self.states.get(engine)
         self.states[engine] = state
+        if before is not None and before.steps != state.steps:
+            self._silence[engine] = 0.0
         self.trouble.pop(engine, None)
         if before is None:
             log.info("engine %s is ready: %s", engine, ", ".join(state.models), extra={"action": "engine_up"})
@@ -294,8 +372,11 @@ class Dispatcher:
         if self.states.pop(engine, None) is not None:
             self._telemetry.engine_losses += 1
             log.warning("engine %s is lost: %s", engine, why, extra={"action": "engine_down"})
+            for entry in list(self._entries.values()):
+                if entry.engine == engine:
+                    self._stop(entry, engine)
             self._feed(EngineDown(engine))
 
 
 def _capacity(state: EngineState) -> EngineState:
-    return replace(state, running=0, waiting=0, kv_used=0.0, details={})
+    return replace(state, running=0, waiting=0, kv_used=0.0, steps=0, details={})

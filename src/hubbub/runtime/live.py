@@ -2,7 +2,8 @@
 
 One writer (the hub) publishes deltas in order and ends the answer once; any number of readers look from the place they
 last saw. Readers share the list and hold no copies. Nothing here touches the store: the hub publishes a delta after the
-journal has it, so a reader never sees what a restart could lose.
+journal has it, so a reader never sees what a restart could lose. Readers can be parted from an answer that goes on
+without them, or whose end cannot be kept now: their waiting ends with an error, and no end is shown.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from hubbub.core.types import Answer, Delta
+from hubbub.core.errors import HubbubError
+from hubbub.core.types import Answer, AnswerStatus, Delta
 
 
 class Live:
@@ -20,6 +22,7 @@ class Live:
         self._waiters: list[asyncio.Future[None]] = []
         self.position: int | None = None
         """Place in the queue, from 1; None once it runs."""
+        self._parted: HubbubError | None = None
 
     @property
     def answer(self) -> Answer:
@@ -35,15 +38,18 @@ class Live:
     def done(self) -> bool:
         return self._answer.status.final
 
-    async def more(self, seen: int) -> None:
-        """Return as soon as there are more than ``seen`` deltas, or the answer is done."""
-        while len(self._deltas) <= seen and not self.done:
+    async def more(self, seen: int, status: AnswerStatus | None = None) -> None:
+        """Return as soon as there are more than ``seen`` deltas, or the answer is done, or, where ``status`` is given,
+        has another one. Raises what readers were parted with."""
+        while len(self._deltas) <= seen and not self.done and status in (None, self._answer.status):
+            if self._parted is not None:
+                raise type(self._parted)(self._parted.message, retry_after=self._parted.retry_after)
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
 
     async def ended(self) -> Answer:
-        """The answer in its final state."""
+        """The answer in its final state. Raises what readers were parted with."""
         while not self.done:
             await self.more(len(self._deltas))
         return self._answer
@@ -56,6 +62,12 @@ class Live:
         """The answer left the queue."""
         self._answer = answer
         self.position = None
+        self._wake()
+
+    def part(self, error: HubbubError) -> None:
+        """Whoever waits now or later hears ``error``, until there is more or the end."""
+        self._parted = error
+        self._wake()
 
     def end(self, answer: Answer) -> None:
         if self.done:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from hubbub.core import tree
-from hubbub.core.errors import HubbubError
+from hubbub.core.errors import EngineLost, HubbubError
 from hubbub.core.events import Close, Outcome
 from hubbub.core.types import (
     Answer,
@@ -39,7 +39,11 @@ STATUS = {
 
 
 class Run:
-    """A dispatcher's Job. ``mark`` tells the hub that there is something to publish."""
+    """A dispatcher's Job. ``mark`` tells the publisher that there is something to publish.
+
+    ``open``: the question is stored, so that what is said may be published. ``ending``: its end is being stored.
+    ``parked``: the server stops; the answer goes on at its next start, and nothing more is heard here.
+    """
 
     def __init__(
         self, request: Request, live: Live, parent: Node | None, clock: Clock, mark: Callable[[Run], None]
@@ -49,82 +53,122 @@ class Run:
         self.parent = parent
         self.clock = clock
         self.close: Close | None = None
+        self.open = False
         self.ending = False
+        self.parked = False
         self.finish: FinishReason | None = None
         self.usage: Usage | None = None
         self.accepted_at = clock.now()
         self.first_at: float | None = None
         self.last_at = self.accepted_at
-        self.pending: list[str | ToolDelta] = []
+        self.pending: list[Chunk] = []
         self._mark = mark
         self._said: list[str] = []
-        self._tokens = 0
-        self._before = 0  # of those, tokens said by earlier attempts
+        self._tokens = 0  # behind what was said
+        self._loose = 0  # generated, but what they say is still held back by the engine
+        self._journaled = 0  # of the tokens, those that deltas have told of
+        self._before = 0  # of the tokens, those of earlier attempts
         self._tools = False
+
+    def restore(self, deltas: Sequence[Delta]) -> None:
+        """Take up an answer where the journal has it."""
+        for delta in deltas:
+            self._tokens += delta.tokens
+            self._tools = self._tools or delta.tool is not None
+            if delta.text:
+                self._said.append(delta.text)
+        self._journaled = self._tokens
+        self.live.publish(deltas)
+        if deltas:
+            self.live.started(replace(self.live.answer, status=AnswerStatus.IN_PROGRESS))
+
+    def reservation(self) -> Request:
+        """The request as the scheduler weighs it: what was said before it arrives is part of its prompt."""
+        limit = self.request.sampling.max_tokens
+        left = self.request.sampling if limit is None else replace(self.request.sampling, max_tokens=self._left(limit))
+        return replace(self.request, prompt_tokens=self.request.prompt_tokens + self._tokens, sampling=left)
 
     # Job -----------------------------------------------------------------------------------------------------------
 
-    def attempt(self) -> Request | None:
+    def attempt(self) -> Request | FinishReason | HubbubError:
+        self._loose = 0
+        self._before = self._tokens
         if self._tools:
-            return None
+            return EngineLost("the answer was cut off within a tool call, which cannot go on; what was said is kept")
         if not self._said:
             return self.request
-        self._before = self._tokens
         sampling = self.request.sampling
         if sampling.max_tokens is not None:
-            sampling = replace(sampling, max_tokens=max(1, sampling.max_tokens - self._tokens))
+            if self._tokens >= sampling.max_tokens:
+                return FinishReason.LENGTH
+            sampling = replace(sampling, max_tokens=self._left(sampling.max_tokens))
+        if (sampling.response_format or {}).get("type", "text") != "text":
+            # Engines hold what they add to the grammar, not what is there already: it would begin anew in the middle.
+            return EngineLost("the answer was cut off within JSON, which cannot go on; what was said is kept")
         return replace(self.request, partial="".join(self._said), sampling=sampling)
 
     def waiting(self, position: int) -> None:
         self.live.position = position
 
     def started(self, engine: EngineId) -> None:
+        self.live.position = None
         if self.live.answer.status is AnswerStatus.QUEUED:
             self.live.started(replace(self.live.answer, status=AnswerStatus.IN_PROGRESS))
 
     def said(self, chunk: Chunk) -> None:
-        if chunk.text:
-            self._said.append(chunk.text)
-            self.pending.append(chunk.text)
-        if chunk.tool is not None:
-            self._tools = True
-            self.pending.append(chunk.tool)
-        self._tokens += chunk.tokens
+        if self.parked or self.close is not None:
+            return
+        self._loose += chunk.tokens
         if chunk.finish is not None:
             self.finish, self.usage = chunk.finish, chunk.usage
-        if self.pending:
+        if chunk.text or chunk.tool is not None:
+            self._tokens += self._loose
+            self._loose = 0
+            if chunk.text:
+                self._said.append(chunk.text)
+            self._tools = self._tools or chunk.tool is not None
+            self.pending.append(chunk)
             self.last_at = self.clock.now()
             if self.first_at is None:
                 self.first_at = self.last_at
             self._mark(self)
 
+    def ended(self, finish: FinishReason) -> None:
+        self.finish, self.usage = finish, None
+
     def closed(self, close: Close) -> None:
-        if self.close is None:
+        if self.close is None and not self.parked:
             self.close = close
-        self._mark(self)
+            self._mark(self)
 
     # Hub -----------------------------------------------------------------------------------------------------------
 
     def take(self) -> tuple[Delta, ...]:
-        """What was said since the last call, neighbouring texts joined."""
+        """What was said since the last call, neighbouring texts joined. The last delta tells of all tokens."""
+        if not self.pending:
+            return ()
         deltas: list[Delta] = []
         texts: list[str] = []
-        for piece in self.pending:
-            if isinstance(piece, str):
-                texts.append(piece)
-                continue
-            if texts:
-                deltas.append(Delta("".join(texts)))
-                texts = []
-            deltas.append(Delta(tool=piece))
+        for chunk in self.pending:
+            if chunk.text:
+                texts.append(chunk.text)
+            if chunk.tool is not None:
+                if texts:
+                    deltas.append(Delta("".join(texts)))
+                    texts = []
+                deltas.append(Delta(tool=chunk.tool))
         if texts:
             deltas.append(Delta("".join(texts)))
         self.pending = []
+        last = deltas[-1]
+        deltas[-1] = Delta(last.text, last.tool, self._tokens - self._journaled)
+        self._journaled = self._tokens
         return tuple(deltas)
 
     def fail(self, error: HubbubError) -> None:
         """The answer ends by an error of ours, whatever the engine goes on to say."""
         self.close = Close(self.request.id, Outcome.FAILED, error.code, error.message)
+        self.pending = []
 
     def final_usage(self) -> Usage:
         """What the engine reported for the whole answer, else what was counted here.
@@ -132,12 +176,12 @@ class Run:
         After a continuation the engine took what was said before for prompt: that is moved to the output.
         """
         if self.usage is None:
-            return Usage(self.request.prompt_tokens, self._tokens)
-        return replace(
-            self.usage,
-            input_tokens=max(0, self.usage.input_tokens - self._before),
-            output_tokens=self.usage.output_tokens + self._before,
-        )
+            return Usage(self.request.prompt_tokens, self._tokens + self._loose)
+        prompt = max(0, self.usage.input_tokens - self._before)
+        return Usage(prompt, self.usage.output_tokens + self._before, min(prompt, self.usage.cached_tokens))
+
+    def _left(self, limit: int) -> int:
+        return max(1, limit - self._tokens)
 
 
 def concluded(run: Run) -> tuple[Answer, tuple[Node, ...]]:
@@ -145,7 +189,7 @@ def concluded(run: Run) -> tuple[Answer, tuple[Node, ...]]:
     close = run.close
     if close is None:
         raise RuntimeError(f"{run.request.id} has not ended")
-    answer = replace(run.live.answer, usage=run.final_usage(), completed_at=run.clock.wall())
+    answer = replace(run.live.answer, usage=run.final_usage(), completed_at=run.clock.wall(), asked=None)
     if close.outcome is Outcome.FINISHED and run.finish is not None:
         answer = replace(answer, status=STATUS[run.finish], finish=run.finish)
     elif close.outcome is Outcome.CANCELLED:
@@ -170,6 +214,8 @@ def interrupted(
         error_code=error.code,
         error_message=error.message,
         completed_at=now,
+        usage=replace(answer.usage, output_tokens=sum(delta.tokens for delta in deltas)),
+        asked=None,
     )
     return with_output(ended, parent, deltas)
 

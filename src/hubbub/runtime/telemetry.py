@@ -36,6 +36,8 @@ class Telemetry:
     deltas: int = 0
     flushes: int = 0
     engine_losses: int = 0
+    engine_hangs: int = 0
+    resumed: int = 0
     ttft: Histogram = field(default_factory=Histogram)
     itl: Histogram = field(default_factory=Histogram)
     duration: Histogram = field(default_factory=Histogram)
@@ -63,6 +65,8 @@ METRICS = (
     Metric("hubbub_stream_deltas_total", "counter", "Pieces of text published to streams."),
     Metric("hubbub_journal_flushes_total", "counter", "Group writes of the stream journal."),
     Metric("hubbub_engine_losses_total", "counter", "Times an engine went away."),
+    Metric("hubbub_engine_hangs_total", "counter", "Times an engine at work fell silent and was given up."),
+    Metric("hubbub_answers_resumed_total", "counter", "Answers that a start of the server took up again."),
     Metric("hubbub_ttft_seconds", "histogram", "Time from acceptance to the first token."),
     Metric("hubbub_itl_seconds", "histogram", "Mean time between output tokens of an answer."),
     Metric("hubbub_request_seconds", "histogram", "Time from acceptance to the end."),

@@ -2,7 +2,8 @@
 
 One group of appends is one row, whatever the number of answers in it: 200 answers at 50 tokens/s are then a few dozen
 small rows a second instead of 10,000. A batch is MessagePack: ``[[answer number, start, [delta, ...]], ...]``, a delta
-being its text, or ``[text, index, call_id, name, arguments]`` for a piece of a tool call.
+being its text where that is one token, ``[text, tokens]`` where it is another number of them, or ``[text, index,
+call_id, name, arguments, tokens]`` for a piece of a tool call (older rows have no tokens there).
 
 Rows are numbered upwards. Each live answer knows the first row that may hold deltas of it, and the rows below the
 lowest of these are of no use to anybody: truncating the journal is deleting a range. One slow answer would pin all rows
@@ -40,8 +41,8 @@ class Place(NamedTuple):
 def to_wire(delta: Delta) -> Wire:
     tool = delta.tool
     if tool is None:
-        return delta.text
-    return [delta.text, tool.index, tool.call_id, tool.name, tool.arguments]
+        return delta.text if delta.tokens == 1 else [delta.text, delta.tokens]
+    return [delta.text, tool.index, tool.call_id, tool.name, tool.arguments, delta.tokens]
 
 
 def _text(wire: Any) -> Any:
@@ -50,9 +51,11 @@ def _text(wire: Any) -> Any:
 
 def from_wire(wire: Wire) -> Delta:
     if isinstance(wire, list):
-        text, *tool = map(_text, wire)
-        return Delta(text, ToolDelta(*tool))
-    return Delta(_text(wire))
+        if len(wire) == 2:
+            return Delta(_text(wire[0]), tokens=wire[1])
+        text, *tool = map(_text, wire[:5])
+        return Delta(text, ToolDelta(*tool), wire[5] if len(wire) > 5 else 0)
+    return Delta(_text(wire), tokens=1)
 
 
 def _raw(wire: Any) -> Any:

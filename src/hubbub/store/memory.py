@@ -180,8 +180,7 @@ class MemoryStore:
 
     async def unfinished(self) -> tuple[Answer, ...]:
         self._check_open()
-        live = [row.read() for row in self._answers.values() if not row.answer.status.final]
-        return tuple(sorted(live, key=lambda answer: (answer.created_at, answer.id)))
+        return tuple(row.read() for row in self._answers.values() if not row.answer.status.final)
 
     # Upkeep ---------------------------------------------------------------------------------------------------------
 

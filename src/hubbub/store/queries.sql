@@ -125,7 +125,8 @@ WHERE user = :user AND kind = :kind AND (created_at, id) {after} (:time, :id)
 ORDER BY created_at {order}, id {order} LIMIT :rows
 
 -- :name answers_live
-SELECT doc FROM answers WHERE live ORDER BY created_at, id
+-- In the order in which they were accepted, whatever the clock said.
+SELECT doc FROM answers WHERE live ORDER BY num
 
 -- :name answers_live_numbers
 SELECT num, id FROM answers WHERE live

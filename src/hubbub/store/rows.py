@@ -6,6 +6,7 @@ escape.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -15,6 +16,7 @@ from hubbub.core.types import (
     Answer,
     AnswerKind,
     AnswerStatus,
+    Asked,
     Chat,
     ChatId,
     FinishReason,
@@ -23,10 +25,14 @@ from hubbub.core.types import (
     Json,
     Node,
     NodeHash,
+    Priority,
+    Sampling,
     Style,
     Usage,
     UserId,
 )
+
+_SAMPLING = tuple(entry.name for entry in dataclasses.fields(Sampling))
 
 DIGEST_BYTES = 16
 """128 bits of SHA-256: enough that two bodies never meet by chance, half the index."""
@@ -121,8 +127,28 @@ def answer_doc(answer: Answer) -> str:
             "background": answer.background,
             "completed_at": answer.completed_at,
             "cuts": answer.cuts,
+            "asked": None if answer.asked is None else _asked_doc(answer.asked),
         }
     )
+
+
+def _asked_doc(asked: Asked) -> dict[str, Json]:
+    sampling = {name: value for name in _SAMPLING if (value := getattr(asked.sampling, name)) not in (None, ())}
+    return {
+        "system_prompt": asked.system_prompt,
+        "sampling": sampling,
+        "priority": asked.priority,
+        "interruptions": asked.interruptions,
+        "parked": asked.parked,
+    }
+
+
+def _asked_from(fields: dict[str, Any]) -> Asked:
+    sampling = fields["sampling"]
+    lists = {name: tuple(sampling[name]) for name in ("stop", "tools") if name in sampling}
+    fields["sampling"] = Sampling(**{**sampling, **lists})
+    fields["priority"] = Priority(fields["priority"])
+    return Asked(**fields)
 
 
 def answer_from(doc: str) -> Answer:
@@ -134,4 +160,6 @@ def answer_from(doc: str) -> Answer:
     fields["output_items"] = tuple(item_from_body(item_id, body) for item_id, body in fields["output_items"])
     fields["usage"] = Usage(*fields["usage"])
     fields["cuts"] = tuple((index, length) for index, length in fields["cuts"])
+    asked = fields.get("asked")  # rows of older versions do not have it
+    fields["asked"] = None if asked is None else _asked_from(asked)
     return Answer(**fields)

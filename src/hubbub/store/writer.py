@@ -153,7 +153,7 @@ class Writer:
             if place is None or place.next != start:
                 return journal.out_of_place(entry, place.next if place else None)
             moved[answer] = Place(place.number, start + len(deltas), place.first or self._next_row)
-            added.append((place.number, start, [d.text if d.tool is None else journal.to_wire(d) for d in deltas]))
+            added.append((place.number, start, [journal.to_wire(delta) for delta in deltas]))
         places.update(moved)
         batch += added
         return None

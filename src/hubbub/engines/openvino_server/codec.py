@@ -40,7 +40,11 @@ class Codec:
 
     @classmethod
     def load(cls, info: ModelInfo) -> Codec:
-        return cls(openvino_genai.Tokenizer(str(info.path)), info)
+        """Raises ConfigError."""
+        try:
+            return cls(openvino_genai.Tokenizer(str(info.path)), info)
+        except RuntimeError as fault:
+            raise ConfigError(f"model {info.path}: its tokenizer cannot be loaded: {fault}", param="model") from fault
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, special tokens in it read as such, nothing added."""

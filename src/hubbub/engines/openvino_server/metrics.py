@@ -42,6 +42,7 @@ class _Reading(Collector):
             ("requests_cancelled", "Requests stopped by their client.", totals.cancelled),
             ("requests_failed", "Requests ended by an error.", totals.failed),
             ("prompt_tokens", "Tokens of prompts accepted.", totals.prompt_tokens),
+            ("cached_tokens", "Tokens of prompts that came from the prefix cache.", totals.cached_tokens),
             ("output_tokens", "Tokens generated.", totals.output_tokens),
             ("steps", "Steps of the pipeline.", gauges.steps),
             ("preemptions", "Requests thrown out to make room in the KV cache.", gauges.preempted),

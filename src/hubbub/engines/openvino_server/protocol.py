@@ -44,12 +44,14 @@ Finish = Literal["", "stop", "length", "error"]
 
 
 class Out(msgspec.Struct, array_like=True, gc=False):
-    """New tokens of one request. ``error`` is set with finish "error" only. ``cached``: see ``stepper``."""
+    """New tokens of one request. ``error`` is set with finish "error" only. ``cached``: tokens of the prompt that came
+    from the prefix cache, said with the first tokens."""
 
     id: int
     tokens: list[int]
     finish: Finish = ""
     error: str = ""
+    cached: int = 0
 
 
 class Gauges(msgspec.Struct, array_like=True):

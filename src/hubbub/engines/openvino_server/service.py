@@ -47,12 +47,13 @@ class Job:
 
 
 class _Flight:
-    __slots__ = ("detokenizer", "plain", "prompt_tokens", "said", "sink", "stops", "tools")
+    __slots__ = ("cached", "detokenizer", "plain", "prompt_tokens", "said", "sink", "stops", "tools")
 
     def __init__(self, job: Job, table: Sequence[bytes], sink: ChunkSink) -> None:
         self.sink = sink
         self.prompt_tokens = len(job.prompt)
         self.said = 0
+        self.cached = 0
         self.detokenizer = Detokenizer(table)
         self.stops = StopMatcher(job.stops)
         self.tools = ToolParser() if job.tools else None
@@ -60,7 +61,7 @@ class _Flight:
 
     @property
     def usage(self) -> Usage:
-        return Usage(self.prompt_tokens, self.said)
+        return Usage(self.prompt_tokens, self.said, self.cached)
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Totals:
     requests: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     cancelled: int = 0
     failed: int = 0
 
@@ -171,6 +173,7 @@ class Service:
             running=gauges.running,
             waiting=max(0, len(self._flights) - gauges.running),
             kv_used=round(gauges.kv_used, 4),
+            steps=gauges.steps,
             details=self.details,
         )
 
@@ -190,7 +193,9 @@ class Service:
     def _say(self, out: Out, flight: _Flight) -> None:
         count = len(out.tokens)
         flight.said += count
+        flight.cached = max(flight.cached, out.cached)
         self.totals.output_tokens += count
+        self.totals.cached_tokens += out.cached
         text = flight.detokenizer.feed(out.tokens)
         if flight.plain and not out.finish:
             flight.sink(Chunk(text, count))

@@ -123,7 +123,8 @@ def derive(info: ModelInfo, wishes: Wishes, free: int | None = None) -> Sizing:
         threads=wishes.threads or usable_cores(),
         context_window=min(window, blocks * BLOCK_TOKENS),
         kv_precision=wishes.kv_precision,
-        precision=wishes.precision,
+        # The engine computes in bf16 where it can, and then refuses f32 keys and values.
+        precision=wishes.precision or ("f32" if wishes.kv_precision == "f32" else ""),
         prefix_cache=wishes.prefix_cache,
         split_fuse=wishes.split_fuse,
         performance_hint=wishes.performance_hint,

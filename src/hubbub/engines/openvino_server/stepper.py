@@ -36,6 +36,7 @@ import openvino_genai
 import psutil
 
 from hubbub.engines.openvino_server.lifetime import die_with_parent
+from hubbub.engines.openvino_server.prefix_mirror import PrefixMirror
 from hubbub.engines.openvino_server.protocol import (
     Add,
     Drop,
@@ -77,7 +78,8 @@ class Config(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class _Request:
-    """``prompt`` grows by what was said before a pre-emption; ``said`` counts from there."""
+    """``prompt`` grows by what was said before a pre-emption; ``said`` counts from there. ``cached``: tokens of the
+    prompt that came from the prefix cache, to be said with the first tokens; None until it was first let in."""
 
     id: int
     prompt: list[int]
@@ -85,6 +87,7 @@ class _Request:
     said: list[int] = field(default_factory=list)
     handle: Any = None
     dropped: bool = False
+    cached: int | None = None
 
     @property
     def context(self) -> int:
@@ -127,6 +130,9 @@ class Stepper:
         self._live: dict[int, _Request] = {}
         self._releasing = 0
         self._gauges = Gauges()
+        # Without split-fuse the pipeline schedules by other rules than the mirror's.
+        mirrored = self._sizing.prefix_cache and self._sizing.split_fuse
+        self._mirror = PrefixMirror(self._sizing.kv_blocks, self._sizing.batched_tokens) if mirrored else None
 
     @property
     def idle(self) -> bool:
@@ -137,6 +143,14 @@ class Stepper:
         self._gauges.running = len(self._live)
         self._gauges.waiting = len(self._waiting)
         return self._gauges
+
+    def warm_up(self) -> int:
+        """Run one token, so that the cache is allocated and the first chat does not wait for it. Bytes of the cache."""
+        self.submit(Add(0, [0], Sampler(1, 0.0, 1.0, 0, 0)))
+        while not self.idle:
+            self.step()
+        self._gauges = Gauges()
+        return int(self._pipeline.get_metrics().kv_cache_size_in_bytes)
 
     def submit(self, add: Add) -> None:
         self._waiting.append(_Request(add.id, add.prompt, add.sampler))
@@ -156,9 +170,17 @@ class Stepper:
         self._make_room()
         began = time.perf_counter()
         self._pipeline.step()
+        seconds = time.perf_counter() - began
         self._releasing = 0
-        self._collect(outs)
-        self._measure(time.perf_counter() - began)
+        held_share = self._pipeline.get_metrics().cache_usage / 100
+        if self._mirror is not None:
+            self._mirror.step(held_share)
+        dropped = self._collect(outs)
+        if self._mirror is not None:
+            self._mirror.step_ends()
+        for request in dropped:
+            self._release(request)
+        self._measure(seconds, held_share)
         return outs
 
     def _admit(self) -> list[Out]:
@@ -173,9 +195,11 @@ class Stepper:
             try:
                 request.handle = self._enter(request)
             except RuntimeError as fault:
-                refused.append(Out(request.id, [], "error", str(fault).splitlines()[-1]))
+                refused.append(Out(request.id, [], "error", _last_line(fault)))
                 continue
             self._live[request.id] = request
+            cached = 0 if self._mirror is None else self._mirror.add(request.id, request.prompt)
+            request.cached = cached if request.cached is None else request.cached
         return refused
 
     def _enter(self, request: _Request) -> Any:
@@ -217,35 +241,48 @@ class Stepper:
     def _release(self, request: _Request) -> None:
         """Take a decoding request out; its blocks are free after the next step."""
         request.handle.cancel()
+        if self._mirror is not None:
+            self._mirror.cancel(request.id)
         del self._live[request.id]
         self._releasing += request.blocks(0)
 
-    def _collect(self, outs: list[Out]) -> None:
+    def _collect(self, outs: list[Out]) -> list[_Request]:
+        """What the step brought. Returns the requests that wait for their first token to be dropped and now have it."""
+        dropped: list[_Request] = []
         for request in list(self._live.values()):
             handle = request.handle
             if not handle.can_read():
                 if handle.get_status() != openvino_genai.GenerationStatus.RUNNING:
-                    del self._live[request.id]
+                    self._end(request)
                     outs.append(Out(request.id, [], "error", "the KV cache is too small for this request"))
                 continue
-            out = Out(request.id, [])
+            out = Out(request.id, [], cached=request.cached or 0)
+            request.cached = 0
             while handle.can_read():
                 for output in handle.read().values():
                     out.tokens += output.generated_ids
                     out.finish = _FINISH.get(output.finish_reason, "")
             request.said += out.tokens
+            if self._mirror is not None:
+                self._mirror.said(request.id, out.tokens)
             if out.finish:
-                del self._live[request.id]
+                self._end(request)
             elif request.dropped:
-                self._release(request)
+                dropped.append(request)
             if not request.dropped:
                 outs.append(out)
+        return dropped
 
-    def _measure(self, seconds: float) -> None:
+    def _end(self, request: _Request) -> None:
+        del self._live[request.id]
+        if self._mirror is not None:
+            self._mirror.end(request.id)
+
+    def _measure(self, seconds: float, held_share: float) -> None:
         gauges = self._gauges
         gauges.steps += 1
         gauges.step_s = seconds
-        gauges.kv_used = self._pipeline.get_metrics().cache_usage / 100 if self._live else 0.0
+        gauges.kv_used = held_share if self._live else 0.0
         if gauges.steps % RSS_EVERY_STEPS == 1 or not self._live:
             gauges.rss_bytes = psutil.Process().memory_info().rss
 
@@ -257,7 +294,7 @@ def _resumed(request: _Request) -> _Request:
         max_tokens=request.sampler.max_tokens - len(request.said),
         seed=(request.sampler.seed * 1_000_003 + request.context) % 2**32,
     )
-    return _Request(request.id, request.prompt + request.said, sampler)
+    return _Request(request.id, request.prompt + request.said, sampler, cached=request.cached)
 
 
 class _Wire:
@@ -308,28 +345,23 @@ def main() -> int:
     config = msgspec.json.decode(sys.argv[1], type=Config)
     try:
         began = time.perf_counter()
-        pipeline = load_pipeline(config)
-        kv_bytes = _warm_up(pipeline)
+        stepper = Stepper(load_pipeline(config), config)
+        kv_bytes = stepper.warm_up()
         wire.send(Ready(kv_bytes, time.perf_counter() - began))
-        serve(Stepper(pipeline, config), wire)
+        serve(stepper, wire)
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return 0
     except RuntimeError as fault:
         traceback.print_exc()
-        wire.send(Failed(str(fault).splitlines()[-1] if str(fault) else type(fault).__name__))
+        wire.send(Failed(_last_line(fault)))
         return 1
     return 0
 
 
-def _warm_up(pipeline: Any) -> int:
-    """Run one token, so that the cache is allocated and the first chat does not wait for it. Bytes of the cache."""
-    config = openvino_genai.GenerationConfig()
-    config.max_new_tokens = 1
-    handle = pipeline.add_request(0, openvino.Tensor(np.array([[0]], dtype=np.int64)), config)
-    while pipeline.has_non_finished_requests():
-        pipeline.step()
-    del handle
-    return int(pipeline.get_metrics().kv_cache_size_in_bytes)
+def _last_line(fault: RuntimeError) -> str:
+    """OpenVINO's messages begin with where in its source they come from."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return lines[-1] if lines else type(fault).__name__
 
 
 if __name__ == "__main__":

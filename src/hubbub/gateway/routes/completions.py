@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 from aiohttp import web
+from msgspec import Meta
 
-from hubbub.core.errors import Conflict, NotFound
+from hubbub.core.errors import ChatBusy, Conflict, NotFound
 from hubbub.core.types import Answer, AnswerId, AnswerKind
 from hubbub.gateway.asking import answered, asked
 from hubbub.gateway.asks import ask_of_completion
 from hubbub.gateway.call import AnyCall, Call, NoQuery
 from hubbub.gateway.completion_chunks import CompletionChunks
 from hubbub.gateway.errors import error_of
+from hubbub.gateway.following import found
 from hubbub.gateway.views import completion_out, stored_messages
 from hubbub.gateway.wire.base import In, Limit, Listed, Metadata, Order, checked_metadata, listed
 from hubbub.gateway.wire.chat_completions import (
@@ -24,6 +27,8 @@ from hubbub.gateway.wire.chat_completions import (
 )
 from hubbub.ports import AnswerDeleted, AnswerQuery, AnswerSaved
 from hubbub.runtime.chats import page
+from hubbub.runtime.live import Live
+from hubbub.runtime.run import replayed
 
 
 class ListQuery(In, frozen=True, kw_only=True):
@@ -32,6 +37,11 @@ class ListQuery(In, frozen=True, kw_only=True):
     model: str | None = None
     metadata: Metadata | None = None
     order: Order = "asc"
+
+
+class RetrieveQuery(In, frozen=True, kw_only=True):
+    stream: bool = False
+    starting_after: Annotated[int, Meta(ge=0)] | None = None
 
 
 class MessagesQuery(In, frozen=True, kw_only=True):
@@ -43,9 +53,8 @@ class MessagesQuery(In, frozen=True, kw_only=True):
 async def create(call: Call[CompletionCreate, NoQuery]) -> CompletionOut | web.StreamResponse:
     body, ask = call.body, ask_of_completion(call.user, call.body)
     if body.stream:
-        usage = bool(body.stream_options and body.stream_options.include_usage)
         async with asked(call, ask) as live, call.gateway.streams.open(call.request) as stream:
-            await stream.follow(live, CompletionChunks(live.answer, usage))
+            await stream.follow(live, _chunks(live.answer))
         return stream.response
     answer = await answered(call, ask)
     error = error_of(answer)
@@ -70,8 +79,27 @@ async def index(call: Call[None, ListQuery]) -> Listed[CompletionOut]:
     return listed([completion_out(answer) for answer in rows.rows], [a.id for a in rows.rows], rows.has_more)
 
 
-async def retrieve(call: Call[None, NoQuery]) -> CompletionOut:
-    return completion_out(await _found(call))
+async def retrieve(call: Call[None, RetrieveQuery]) -> CompletionOut | web.StreamResponse:
+    """The whole once it has ended; with ``stream`` its chunks, during and after."""
+    gateway, query = call.gateway, call.query
+    answer_id = AnswerId(call.arg("completion_id"))
+    what = await found(gateway.hub, gateway.store, call.user, answer_id, AnswerKind.COMPLETION)
+    if not query.stream:
+        if isinstance(what, Live):
+            message = f"completion {answer_id!r} is still being written; follow it with stream=true"
+            raise ChatBusy(message, retry_after=1.0)
+        return completion_out(what)
+    after = -1 if query.starting_after is None else query.starting_after
+    async with gateway.streams.open(call.request) as stream:
+        if isinstance(what, Live):
+            await stream.follow(what, _chunks(what.answer, after))
+        else:
+            await stream.replay(what, replayed(what), _chunks(what, after))
+    return stream.response
+
+
+def _chunks(answer: Answer, after: int = -1) -> CompletionChunks:
+    return CompletionChunks(answer, bool(answer.params.get("include_usage")), after)
 
 
 async def update(call: Call[CompletionUpdate, NoQuery]) -> CompletionOut:

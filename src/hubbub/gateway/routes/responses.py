@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from aiohttp import web
 from msgspec import Meta
 
-from hubbub.core.errors import ChatBusy, NotFound
+from hubbub.core.errors import NotFound
 from hubbub.core.types import Answer, AnswerId, AnswerKind
 from hubbub.gateway.asking import answered, asked
 from hubbub.gateway.asks import ask_of_count, ask_of_response
 from hubbub.gateway.call import Call, NoQuery
 from hubbub.gateway.errors import AfterAcceptance, error_of
+from hubbub.gateway.following import found
 from hubbub.gateway.items import item_out
 from hubbub.gateway.response_events import ResponseEvents
 from hubbub.gateway.views import response_out
@@ -21,6 +22,7 @@ from hubbub.gateway.wire.items import ItemOut
 from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, ResponseCreate, ResponseDeleted, ResponseOut
 from hubbub.ports import AnswerDeleted
 from hubbub.runtime.chats import page
+from hubbub.runtime.live import Live
 from hubbub.runtime.run import replayed
 
 
@@ -56,17 +58,14 @@ async def create(call: Call[ResponseCreate, NoQuery]) -> ResponseOut | web.Strea
 async def retrieve(call: Call[None, RetrieveQuery]) -> ResponseOut | web.StreamResponse:
     if not call.query.stream:
         return response_out(await _found(call))
-    live = call.gateway.hub.live(call.user, AnswerId(call.arg("response_id")))
+    gateway, answer_id = call.gateway, AnswerId(call.arg("response_id"))
+    what = await found(gateway.hub, gateway.store, call.user, answer_id, AnswerKind.RESPONSE)
     after = -1 if call.query.starting_after is None else call.query.starting_after
-    if live is not None and live.answer.kind is AnswerKind.RESPONSE and live.answer.store:
-        async with call.gateway.streams.open(call.request) as stream:
-            await stream.follow(live, ResponseEvents(live.answer, after))
-        return stream.response
-    answer = await _found(call)
-    if not answer.status.final:
-        raise ChatBusy(f"response {answer.id!r} is ending just now; ask again")
-    async with call.gateway.streams.open(call.request) as stream:
-        await stream.replay(answer, replayed(answer), ResponseEvents(answer, after))
+    async with gateway.streams.open(call.request) as stream:
+        if isinstance(what, Live):
+            await stream.follow(what, ResponseEvents(what.answer, after))
+        else:
+            await stream.replay(what, replayed(what), ResponseEvents(what, after))
     return stream.response
 
 

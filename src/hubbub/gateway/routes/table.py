@@ -63,7 +63,7 @@ ROUTES: tuple[Route, ...] = (
 
     Route("POST", "/v1/chat/completions", completions.create, "Complete a chat", CompletionOut, CompletionCreate, streams=True, scopes=_ASK),
     Route("GET", "/v1/chat/completions", completions.index, "Stored completions", Listed[CompletionOut], query=completions.ListQuery, scopes=_READ),
-    Route("GET", _COMPLETION, completions.retrieve, "A stored completion", CompletionOut, scopes=_READ),
+    Route("GET", _COMPLETION, completions.retrieve, "A stored completion; with stream, its chunks", CompletionOut, query=completions.RetrieveQuery, streams=True, scopes=_READ),
     Route("POST", _COMPLETION, completions.update, "Change its metadata", CompletionOut, CompletionUpdate, scopes=_ASK),
     Route("DELETE", _COMPLETION, completions.delete, "Delete it", CompletionDeleted, scopes=_ASK),
     Route("GET", _COMPLETION + "/messages", completions.messages, "What it was asked with", Listed[StoredMessage], query=completions.MessagesQuery, scopes=_READ),

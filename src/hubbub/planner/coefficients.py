@@ -1,0 +1,195 @@
+"""Fitted coefficients: how they are looked up for a case, and how sure they are.
+
+A coefficient is its prior, stretched by one effect for each group the case belongs to: engine, engine and
+version, card, family of cards, engine on card, quantization, and so on down to engine with model. A group the fit
+has not seen adds nothing, so that an unknown card falls back to its family and an unknown engine to the prior.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from hubbub.planner.cases import MEMORY, Case
+from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient, prior
+
+# Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
+_PHYSICAL = ("weights", "kv", "compute", "prefill")
+_OVERHEAD = ("layer_us", "step_ms")
+_SEQUENCE = ("seq_us",)
+_REQUEST = ("request_ms", "serial_ms", "tail")
+_LINK = ("comm", "hop_us")
+KINDS: dict[str, dict[tuple[str, ...], float]] = {
+    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, ("ramp",): 0.15},
+    "engine": {("ramp",): 0.1, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.5},
+    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.25},
+    "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
+    "card": {_PHYSICAL: 0.2, _OVERHEAD: 0.2, _LINK: 0.4},
+    "engine_cards": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
+    "engine_card": {_PHYSICAL: 0.25, _OVERHEAD: 0.4, _SEQUENCE: 0.2, _REQUEST: 0.2, _LINK: 0.5},
+    "version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.3, _SEQUENCE: 0.2, _REQUEST: 0.2},
+    "quant": {_PHYSICAL: 0.2, _OVERHEAD: 0.2},
+    "quant_engine": {_PHYSICAL: 0.12, _OVERHEAD: 0.2},
+    "quant_version": {_PHYSICAL: 0.3, _OVERHEAD: 0.3},
+    "quant_cards": {_PHYSICAL: 0.12},
+    "quant_version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
+    "moe": {("weights", "compute", "prefill"): 0.3, _OVERHEAD: 0.4},
+    "moe_engine": {("weights", "compute", "prefill"): 0.3, _OVERHEAD: 0.4},
+    "moe_version_card": {("weights", "compute", "prefill"): 0.25, _OVERHEAD: 0.3},
+    "kv8": {("kv",): 0.3},
+    "gqa": {("kv",): 0.3},
+    "gqa_engine": {("kv",): 0.3},
+    "mode": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2},
+    "mode_engine": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2},
+    "tp_engine": {("comm", "hop_us"): 0.3, ("scale",): 0.1},
+    "tp_card": {("comm", "hop_us"): 0.3, ("scale",): 0.1},
+    "model": {("scale",): 0.06},
+    "model_engine": {("scale",): 0.06},
+    "model_card": {("scale",): 0.06},
+    "model_version_quant": {("scale",): 0.05},
+    "family": {("scale",): 0.05},
+    "eager": {_OVERHEAD: 0.5},
+    "long": {_OVERHEAD: 0.8},
+    "long_card": {_OVERHEAD: 0.4},
+    "speculative": {("scale",): 0.4},
+    "pipeline": {_PHYSICAL: 0.15},
+}
+
+
+def _beyond_graphs(case: Case) -> bool:
+    old = case.engine.family == "vllm" and case.engine.version in ("v0.4", "v0.6")
+    return old and case.work.tokens_in + case.work.tokens_out > 8192
+
+
+def groups(case: Case) -> dict[str, str]:
+    """The groups of a case by kind."""
+    engine, card, quant = case.engine, case.machine.card, case.quant
+    version = f"{engine.family} {engine.version}"
+    moe = "moe" if case.shape.moe else ""
+    ratio = case.shape.heads // max(case.shape.kv_heads, 1)
+    gqa = "mha" if ratio == 1 else "mqa" if case.shape.kv_heads == 1 else "gqa"
+    tp = f"tp{case.machine.tp}"
+    family = case.shape.name.split("-")[0]
+    found = {
+        "all": "all",
+        "engine": engine.family,
+        "version": version,
+        "cards": card.family,
+        "card": card.name,
+        "engine_cards": f"{engine.family}|{card.family}",
+        "engine_card": f"{engine.family}|{card.name}",
+        "version_card": f"{version}|{card.name}",
+        "quant": quant.family,
+        "quant_engine": f"{quant.family}|{engine.family}",
+        "quant_version": f"{quant.family}|{version}",
+        "quant_cards": f"{quant.family}|{card.family}",
+        "quant_version_card": f"{quant.family}|{version}|{card.name}",
+        "moe": moe,
+        "moe_engine": moe and f"{moe}|{engine.family}",
+        "moe_version_card": moe and f"{moe}|{version}|{card.name}",
+        "kv8": f"kv8|{version}" if quant.kv_bytes < 2 else "",
+        "gqa": gqa,
+        "gqa_engine": f"{gqa}|{engine.family}",
+        "mode": case.work.mode,
+        "mode_engine": f"{case.work.mode}|{engine.family}",
+        "tp_engine": f"{tp}|{engine.family}" if case.machine.tp > 1 else "",
+        "tp_card": f"{tp}|{card.name}" if case.machine.tp > 1 else "",
+        "model": case.shape.name,
+        "model_engine": f"{case.shape.name}|{engine.family}",
+        "model_card": f"{case.shape.name}|{card.name}",
+        "model_version_quant": f"{case.shape.name}|{version}|{quant.family}",
+        "family": family,
+        "eager": "eager" if case.eager else "",
+        # until V1, vLLM ran contexts beyond 8192 tokens without CUDA graphs (max_seq_len_to_capture)
+        "long": version if _beyond_graphs(case) else "",
+        "long_card": f"{version}|{card.name}" if _beyond_graphs(case) else "",
+        "speculative": "speculative" if case.speculative else "",
+        "pipeline": f"pipeline|{engine.family}" if case.machine.pipeline > 1 else "",
+    }
+    return {kind: name for kind, name in found.items() if name}
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """``effects``: coefficient, kind and group -> effect on the logarithm. ``bands``: class -> half widths.
+
+    ``known``: the groups of kinds engine, engine_card and card the fit has seen, to say how far a case is from data.
+    """
+
+    effects: dict[str, dict[str, dict[str, float]]]
+    bands: dict[str, tuple[float, float]]
+    known: dict[str, frozenset[str]]
+    report: dict[str, Any]
+
+    def values(self, cases: Iterable[Case]) -> dict[str, Floats]:
+        """Each coefficient as an array of one value a case."""
+        cases = list(cases)
+        memberships = [groups(case) for case in cases]
+        out: dict[str, Floats] = {}
+        for name in COEFFICIENTS:
+            table = self.effects.get(name, {})
+            logs = [
+                sum(table[kind].get(group, 0.0) for kind, group in member.items() if kind in table)
+                for member in memberships
+            ]
+            start = np.array([prior(name, case) for case in cases])
+            out[name] = coefficient(name, start, np.array(logs, dtype=float))
+        return out
+
+    def nearness(self, case: Case) -> str:
+        """How near the case is to the data: 'model', 'card' (engine on card), 'engine' or 'far'."""
+        member = groups(case)
+        if member["model_card"] in self.known["model_card"] and member["engine_card"] in self.known["engine_card"]:
+            return "model"
+        if member["engine_card"] in self.known["engine_card"]:
+            return "card"
+        if member["engine"] in self.known["engine"] or member["card"] in self.known["card"]:
+            return "engine"
+        return "far"
+
+    def band(self, case: Case) -> tuple[float, float]:
+        """Factors below and above the prediction that hold 90 % of measurements, from residuals of held-out rows."""
+        return look_up(self.bands, case, self.nearness(case))
+
+
+def look_up(bands: dict[str, tuple[float, float]], case: Case, near: str) -> tuple[float, float]:
+    """The band of the narrowest class that has one."""
+    kind = metric_class(case.metric)
+    for key in (f"{kind}|{case.work.mode}|{near}", f"{kind}|{near}", near, "all"):
+        if key in bands:
+            return bands[key]
+    return 0.5, 2.0
+
+
+def metric_class(metric: str) -> str:
+    if metric in MEMORY:
+        return "memory"
+    if metric.startswith("ttft"):
+        return "ttft"
+    if metric.startswith(("tpot", "itl", "e2e", "latency")):
+        return "latency"
+    if metric.startswith("prefill"):
+        return "prefill"
+    return "throughput"
+
+
+@cache
+def bundled() -> Coefficients:
+    """The coefficients shipped with the package."""
+    text = resources.files("hubbub.planner").joinpath("data/coefficients.json").read_text("utf-8")
+    return from_json(json.loads(text))
+
+
+def from_json(data: dict[str, Any]) -> Coefficients:
+    return Coefficients(
+        effects=data["effects"],
+        bands={key: (low, high) for key, (low, high) in data["bands"].items()},
+        known={key: frozenset(values) for key, values in data["known"].items()},
+        report=data.get("report", {}),
+    )

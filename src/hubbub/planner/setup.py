@@ -1,0 +1,165 @@
+"""A model on a machine under an engine: the thing all questions are asked about, and its step-time function.
+
+``Setup`` gathers what the user named. ``StepModel`` is its step time as plain numbers (no arrays), quick enough to be
+called for every step of a simulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hubbub.core.errors import ContextTooLong
+from hubbub.planner.cases import Case, Work
+from hubbub.planner.coefficients import Coefficients, bundled
+from hubbub.planner.engines import EngineKind, parse_engine
+from hubbub.planner.hardware import Machine, make_machine
+from hubbub.planner.memory import Load, MemoryPlan, plan_memory, require_fit
+from hubbub.planner.modelfiles import load_model
+from hubbub.planner.models import ModelShape
+from hubbub.planner.quant import Quant, kv_element_bytes, parse_quant
+from hubbub.planner.step_time import Steps, table_of
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """``price_h`` is US dollars an hour to run it: rent where known, else purchase over three years and power."""
+
+    shape: ModelShape
+    quant: Quant
+    engine: EngineKind
+    machine: Machine
+    load: Load = field(default_factory=Load)
+    coefficients: Coefficients | None = None
+    measured: str = ""
+    """Set once a calibration on this machine backs the coefficients: its fingerprint."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.shape.name} {self.quant.name} on {self.machine.name}, {self.engine.family}"
+
+    @property
+    def memory(self) -> MemoryPlan:
+        return plan_memory(self.shape, self.quant, self.machine, self.engine, self.load)
+
+    @property
+    def model(self) -> Coefficients:
+        return self.coefficients or bundled()
+
+    @property
+    def max_sequences(self) -> int:
+        return self.load.max_sequences or self.engine.max_sequences(self.machine.card)
+
+    def case(self, work: Work, metric: str = "output_tok_s_total") -> Case:
+        return Case(self.shape, self.quant, self.engine, self.machine, metric, work, self.load)
+
+    def with_load(self, **changes: int | float | None) -> Setup:
+        return replace(self, load=replace(self.load, **changes))  # type: ignore[arg-type]
+
+
+def default_engine(machine: Machine, quant: Quant) -> str:
+    """The engine most people would run: llama.cpp on CPUs, Macs and for GGUF files, vLLM elsewhere."""
+    if quant.family.startswith("gguf") or machine.card.cpu or machine.card.kind == "apple":
+        return "llama.cpp"
+    return "vllm"
+
+
+def make_setup(
+    model: str,
+    hardware: str,
+    *,
+    quant: str = "",
+    kv: str = "",
+    engine: str = "",
+    engine_version: str = "",
+    gpus: int = 1,
+    tp: int = 0,
+    share: float | None = None,
+    max_sequences: int = 0,
+    context: int = 0,
+    coefficients: Coefficients | None = None,
+) -> Setup:
+    """A setup from what a person writes. Raises NotFound, BadRequest or ContextTooLong naming the option.
+
+    ``context``: tokens a chat may reach; it must not exceed the model's window.
+    """
+    shape, stated = load_model(model)
+    machine = make_machine(hardware, gpus, tp=tp)
+    family = parse_engine(engine).family if engine else ""
+    gguf = family == "llamacpp" or (not engine and (machine.card.cpu or machine.card.kind == "apple"))
+    chosen = parse_quant(quant, llamacpp=gguf) if quant else stated or parse_quant("", llamacpp=gguf)
+    if kv:
+        chosen = replace(chosen, kv_bytes=kv_element_bytes(kv))
+    kind = parse_engine(engine or default_engine(machine, chosen), engine_version)
+    if kind.layer_split:
+        machine = make_machine(hardware, gpus, layer_split=True)
+    if context and shape.context and context > shape.context:
+        raise ContextTooLong(
+            f"context: {context:,} tokens is beyond the window of {shape.name}, {shape.context:,}", param="context"
+        )
+    return Setup(shape, chosen, kind, machine, Load(share, max_sequences), coefficients)
+
+
+def fitting_setup(setup: Setup) -> Setup:
+    """The same; raises BadRequest when the weights do not fit."""
+    require_fit(setup.memory, setup.shape, setup.quant, setup.machine)
+    return setup
+
+
+class StepModel:
+    """Seconds of engine steps of one model copy. ``decode(b, tokens)``: a step of ``b`` sequences that hold ``tokens``
+    tokens of context together; ``prompt(n, past)``: the arithmetic of ``n`` prompt tokens after ``past``."""
+
+    def __init__(self, setup: Setup, most: int = 0) -> None:
+        work = Work("saturated", 512, 256, 1.0)
+        case = setup.case(work)
+        most = max(1, min(most or setup.max_sequences, 4096))
+        single = table_of([case])
+        values = setup.model.values([case])
+        table = single.take(np.zeros(most, dtype=int))
+        steps = Steps(table, {name: np.repeat(value, most) for name, value in values.items()})
+        scale = float(values["scale"][0])
+        batch = np.arange(1, most + 1, dtype=float)
+        zero = steps.decode(batch, np.zeros(most)) - steps.c["kv"] * batch * table.state / table.bandwidth
+        state = float(values["kv"][0] * single.state[0] / single.bandwidth[0]) * scale
+        self.base: list[float] = (zero * scale + state * batch).tolist()
+        per_byte = float(values["kv"][0] / single.bandwidth[0]) * scale
+        kv = setup.shape
+        layers = kv.layers if kv.kv_layers is None else kv.kv_layers
+        self.window = kv.window if kv.window_layers else 0
+        windowed = min(kv.window_layers, layers) / max(layers, 1) if kv.window else 0.0
+        whole = kv.kv_bytes_per_token(setup.quant.kv_bytes) * per_byte
+        self.kv_s = whole * (1 - windowed)
+        self.window_kv_s = whole * windowed
+        flops = float(single.prefill_flops[0])
+        pre = float(values["prefill"][0]) * scale / flops
+        self.prompt_s = pre * float(single.flops_prompt_token[0]) + scale * float(
+            values["comm"][0] * single.exchange_s[0]
+        )
+        self.attention_s = pre * float(single.flops_attention[0])
+        self.serial_s = float(values["serial_ms"][0]) * 1e-3 * scale
+        self.request_s = float(values["request_ms"][0]) * 1e-3 * scale
+        self.most = most
+
+    def prompt(self, tokens: float, past: float = 0.0) -> float:
+        return tokens * (self.prompt_s + self.attention_s * (past + tokens / 2))
+
+    def decode(self, sequences: int, tokens: float) -> float:
+        """One step; ``tokens`` is the sum of all contexts."""
+        seen = min(tokens, sequences * self.window) if self.window else 0.0
+        return self.base[min(sequences, self.most) - 1] + self.kv_s * tokens + self.window_kv_s * seen
+
+    def run(self, sequences: int, tokens: float, steps: int) -> float:
+        """``steps`` decode steps in a row, each adding one token to every sequence: a closed sum."""
+        middle = tokens + sequences * (steps - 1) / 2
+        return steps * self.decode(sequences, middle)
+
+    def steps_within(self, sequences: int, tokens: float, seconds: float, most: int) -> int:
+        """The fewest steps that take at least ``seconds``, at least 1 and at most ``most``."""
+        first = self.decode(sequences, tokens)
+        if first <= 0:
+            return most
+        guess = seconds / first
+        later = self.decode(sequences, tokens + sequences * min(guess, most) / 2)
+        return max(1, min(most, int(seconds / later) + 1))
