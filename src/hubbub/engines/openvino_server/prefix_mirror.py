@@ -7,8 +7,8 @@ src/cpp/src/continuous_batching/cache/block_manager.hpp (named below in quotes) 
 
 State, as there: a block is *unused* (never held anything), *held* (by one or more sequences) or *kept* (by none,
 findable until it is overwritten). ``_found`` is "m_prefix_hash_to_cached_blocks", which knows held and kept blocks by
-what they hold; ``_kept`` is "OverwritableBlocksHashStore"; ``_returned`` are the unused blocks that once held a duplicate. A key
-stands for all tokens from the start of the sequence up to a position.
+what they hold; ``_kept`` is "OverwritableBlocksHashStore"; ``_returned`` are the unused blocks that once held a
+duplicate. A key stands for all tokens from the start of the sequence up to a position.
 
 - A block can be found as soon as it is allocated; of a prompt under the key of its whole content, even while only a
   part is computed ("allocate"). Generated tokens count: the last block's key moves with each token ("append_slots").
