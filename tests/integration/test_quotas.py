@@ -147,7 +147,7 @@ async def test_the_official_client_waits_and_comes_through() -> None:
 
 async def test_open_streams_are_bounded_by_user_and_in_all() -> None:
     limits = LimitsConfig(max_streams_per_user=2, max_streams=3)
-    body = {"model": MODEL, "input": "Hello", "stream": True}
+    body = {"model": MODEL, "input": "Hello", "stream": True, "store": False}
     async with locked(a_key("ann"), a_key("bob"), limits=limits, voice=ENDLESS) as door:
         http, url = door.house.http, f"{door.house.url}/v1/responses"
         async with (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hubbub.core.errors import Overloaded, RateLimited
+from hubbub.core.errors import Interrupted, Overloaded, RateLimited
 from hubbub.core.keys import Scope
 from hubbub.core.quota import Account, Charge, Standing
 from hubbub.core.types import Priority, UserId
@@ -69,6 +69,8 @@ class Meter:
         tokens = charge.tokens
         try:
             tokens = (await live.ended()).usage.total_tokens
+        except Interrupted:
+            pass  # the server stops and the answer goes on when it is back: it stays charged by its estimate
         finally:
             self._settle(account, charge, tokens)
 

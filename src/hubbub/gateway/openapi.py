@@ -75,7 +75,7 @@ def _name(route: Described) -> str:
 
 
 def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
-    """Where the id of what was made can be used."""
+    """Where the id of what was made can be used. Not to fork: what is missing there may be the item it names."""
     if made.method != "POST" or made.body is None:
         return {}
     links: dict[str, Json] = {}
@@ -83,7 +83,7 @@ def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
     place = "/data/0/id" if given else "/id"
     for route in routes:
         variable = re.match(re.escape(made.path) + r"/\{(\w+)\}", route.path)
-        if variable:
+        if variable and not route.path.endswith("/fork"):
             parameters = {**given, variable[1]: f"$response.body#{place}"}
             links[_name(route)] = {"operationId": _name(route), "parameters": parameters}
     return links
