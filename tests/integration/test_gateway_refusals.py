@@ -194,6 +194,16 @@ async def test_images_and_files_are_refused_by_their_place() -> None:
         assert (status, said["error"]["param"]) == (400, "messages[0].content[0].type")
 
 
+async def test_a_whole_number_may_be_written_as_a_fraction() -> None:
+    async with served() as house:
+        status, said = await house.post("/responses", {**ASK, "max_output_tokens": 5.0})
+        assert (status, said["max_output_tokens"]) == (200, 5)
+        status, said = await house.post("/responses", {**ASK, "max_output_tokens": 5.5})
+        assert (status, said["error"]["param"]) == (400, "max_output_tokens")
+        status, _ = await house.post("/chats", {"style": {"max_tokens": 1e2}})
+        assert status == 200
+
+
 async def test_harmless_fields_are_taken() -> None:
     async with served() as house:
         shared: dict[str, Any] = {

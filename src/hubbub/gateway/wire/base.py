@@ -47,12 +47,27 @@ _AT = re.compile(r" - at `(?:key in )?\$?\.?(.*?)`$")
 _NAMED = re.compile(r"(unknown|missing required) field `(.*?)`")
 
 
+FRACTION = "got `float`"
+"""How msgspec complains of 1.0 where an integer belongs. To JSON Schema that is one, and some clients send it."""
+
+
+def _whole(value: Json) -> Json:
+    """The value with 1.0 as 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
+
+
 def decode(body: bytes, kind: type[T]) -> T:
     """A JSON body as ``kind``. Raises BadRequest that names the field, as in ``input[2].role``."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise refused(error) from None
+        if FRACTION not in str(error):
+            raise refused(error) from None
+        return convert(msgspec.json.decode(body), kind, "")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(body, error) from None
     except RecursionError:
@@ -63,6 +78,11 @@ def convert(value: Json, kind: type[T], path: str, *, strict: bool = True) -> T:
     """A JSON value found at ``path`` as ``kind``. Raises BadRequest that names the field."""
     try:
         return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        if FRACTION not in str(error):
+            raise refused(error, path) from None
+    try:
+        return msgspec.convert(_whole(value), kind, strict=strict)
     except msgspec.ValidationError as error:
         raise refused(error, path) from None
 
