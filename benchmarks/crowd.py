@@ -29,7 +29,7 @@ RETRY_SECONDS = 1.0
 class Habits:
     """``think_s``: mean of the exponential pause between an answer and the next question. ``turns``: questions before
     a new conversation is begun. ``extra``: more fields of the body, ``headers`` of the request. ``polite``: waits as
-    long as a refusal says."""
+    long as a refusal says. Without ``conversations`` every question stands alone."""
 
     think_s: float = 5.0
     max_tokens: int = 48
@@ -38,6 +38,7 @@ class Habits:
     extra: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     polite: bool = True
+    conversations: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Crowd:
         visit = 0
         while True:
             visit += 1
-            chat = await self._conversation()
+            chat = await self._conversation() if habits.conversations else ""
             for text in questions(habits.seed * 1_000_003 + visit, number, habits.turns):
                 await self._until_answered(chat, text)
                 await asyncio.sleep(dice.expovariate(1 / habits.think_s) if habits.think_s else 0.0)
@@ -104,8 +105,8 @@ class Crowd:
 
     async def _ask(self, chat: str, text: str) -> Asked:
         habits, began = self._habits, time.perf_counter()
-        body = {"conversation": chat, "input": text, "max_output_tokens": habits.max_tokens, "stream": True}
-        data = msgspec.json.encode({**body, **habits.extra})
+        body: dict[str, Any] = {"input": text, "max_output_tokens": habits.max_tokens, "stream": True, **habits.extra}
+        data = msgspec.json.encode({**body, "conversation": chat} if chat else body)
         headers = {"Content-Type": "application/json", **habits.headers}
         try:
             async with self._http.post(f"{self._url}/v1/responses", data=data, headers=headers) as response:
