@@ -77,7 +77,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             SchedulerConfig,
             max_queued=st.sampled_from([0, 3, 50]),
             max_queued_bulk=st.sampled_from([0, 3]),
-            max_predicted_wait_s=st.sampled_from([None, 30.0]),
+            max_predicted_ttft_s=st.sampled_from([None, 30.0]),
             max_attempts=st.integers(1, 3),
             max_bypass=st.integers(0, 2),
             lookahead=st.integers(1, 3),

@@ -15,9 +15,21 @@ MIN_RETRY_S, MAX_RETRY_S = 1.0, 120.0
 
 class Lane:
     """``expected``: output tokens of an answer, averaged over those that finished. ``chats``: for bulk, the lane of the
-    same model that goes first."""
+    same model that goes first. ``tokens``: what all that wait here have to read. ``shared``: the share of a new chat's
+    prompt that a prefix cache is expected to have."""
 
-    __slots__ = ("chats", "engines", "expected", "model", "priority", "rate", "room", "unserved_since")
+    __slots__ = (
+        "chats",
+        "engines",
+        "expected",
+        "model",
+        "priority",
+        "rate",
+        "room",
+        "shared",
+        "tokens",
+        "unserved_since",
+    )
 
     def __init__(self, priority: Priority, model: str, expected: float, now: float, chats: Lane | None) -> None:
         self.priority = priority
@@ -25,6 +37,8 @@ class Lane:
         self.expected = expected
         self.chats = chats
         self.room = WaitingRoom(model)
+        self.tokens = 0
+        self.shared = 0.0
         self.rate = Rate()
         self.engines: list[EngineBudget] = []
         self.unserved_since = now
@@ -35,9 +49,9 @@ class Lane:
             self.unserved_since = now
         self.engines = engines
 
-    def has_slot(self) -> bool:
+    def has_slot(self, now: float) -> bool:
         for engine in self.engines:  # noqa: SIM110 - any() with a generator takes three times as long here
-            if engine.has_slot(self.priority):
+            if engine.has_slot(self.priority, now):
                 return True
         return False
 
