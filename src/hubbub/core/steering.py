@@ -3,10 +3,10 @@
 Theory of operation. ``limit`` is additive increase, multiplicative decrease: while bulk uses up its limit it is raised
 by a little with every tick, and it is cut by a factor when bulk is found to harm. Harm is what chats would notice:
 their first token comes more than ``bulk_ttft_share`` later than it would without bulk, or their tokens further apart
-than ``bulk_itl_s`` and more than that share. Both are read off what the engine's pace has taught (``core.pace``): the extra
-time per bulk request times ``limit``, so that a cut need not wait until bulk that was too much has ended. An engine
-that refuses or fails requests, or says that some wait inside it, has too much at once whatever its pace: that cuts,
-too.
+than ``bulk_itl_s`` and more than that share. Both are read off what the engine's pace has taught (``core.pace``): the
+extra time per bulk request times ``limit``, so that a cut need not wait until bulk that was too much has ended. An
+engine that refuses or fails requests, or says that some wait inside it, has too much at once whatever its pace: that
+cuts, too.
 
 Where no chat was seen for ``QUIET_S`` there is no limit but the engine's. When one comes back ``limit`` is where it
 was; nothing that runs is taken back, so that it may take an answer's time until it holds.
