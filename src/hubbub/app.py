@@ -103,6 +103,8 @@ class App:
                 "hubbub_requests_ended_total": [({"status": s}, n) for s, n in sorted(seen.finished.items())],
                 "hubbub_requests_running": [({"class": c}, n) for c, n in view.running.items()],
                 "hubbub_requests_queued": [({"class": c}, n) for c, n in view.queued.items()],
+                "hubbub_bulk_limit": [({"engine": e}, n) for e, n in view.bulk_limits.items()],
+                "hubbub_promised": [({}, view.promised)],
                 "hubbub_input_tokens_total": [({}, seen.input_tokens)],
                 "hubbub_cached_tokens_total": [({}, seen.cached_tokens)],
                 "hubbub_output_tokens_total": [({}, seen.output_tokens)],

@@ -560,7 +560,7 @@ def test_a_bad_setting_is_named(name: str, value: object, wanted: str) -> None:
 
 
 def test_books_that_do_not_balance_tell_the_story() -> None:
-    budget = EngineBudget(E, up(2).state, 1.0, 0.0, Steering(Pace(), 0.2, 0.15))
+    budget = EngineBudget(E, up(2).state, 1.0, 0.0, Steering(Pace(), SchedulerConfig()))
     budget.lease(r("a"), 100)
     budget.validate()
     budget.kv_used += 1

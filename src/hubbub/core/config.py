@@ -37,6 +37,10 @@ class SchedulerConfig:
     bulk_ttft_share: float = field(
         default=0.2, metadata={"help": "share by which bulk may lengthen the time to a chat's first token"}
     )
+    bulk_ttft_s: float = field(
+        default=0.1,
+        metadata={"help": "seconds up to which bulk may lengthen the time to a chat's first token, in any case"},
+    )
     bulk_itl_s: float = field(
         default=0.15,
         metadata={"help": "seconds up to which bulk may lengthen the time between a chat's tokens, in any case"},
@@ -60,7 +64,7 @@ class SchedulerConfig:
             (lambda v: 0 <= v < inf, "0 or more", ("prefill_cost", "max_queue_seconds", "expected_output")),
             (lambda v: 0 < v < inf, "above 0", ("decode_cost",)),
             (lambda v: v > 0, "above 0", ("half_life_s", "bulk_ttft_share")),
-            (lambda v: v >= 0, "0 or more", ("bulk_itl_s",)),
+            (lambda v: v >= 0, "0 or more", ("bulk_ttft_s", "bulk_itl_s")),
         )
         for sound, wanted, names in checks:
             for name in names:

@@ -7,10 +7,6 @@ left out. Where an ``x`` hardly varied its slope cannot be told, and is drawn to
 
 from __future__ import annotations
 
-from math import sqrt
-
-MEMORY = 1 / 64
-"""Weight of the newest sample: the last 64 or so count."""
 VARIED = 0.05
 """An ``x`` has to vary by about this share of its mean before its slope is believed."""
 
@@ -18,10 +14,25 @@ Two = tuple[float, float]
 
 
 class Fit:
-    __slots__ = ("_cross", "_solved", "_with_y", "base", "mean", "mean_y", "samples", "slope", "spread")
+    """``memory``: how many of the last samples count, or so."""
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_cross",
+        "_memory",
+        "_solved",
+        "_with_y",
+        "base",
+        "mean",
+        "mean_y",
+        "samples",
+        "slope",
+        "spread",
+        "spread_y",
+    )
+
+    def __init__(self, memory: int) -> None:
         self.samples = 0
+        self._memory = memory
         self.mean: Two = (0.0, 0.0)
         self.spread: Two = (0.0, 0.0)
         """Variances of the two ``x``."""
@@ -34,7 +45,7 @@ class Fit:
 
     def learn(self, x: Two, y: float) -> None:
         self.samples += 1
-        weight = max(MEMORY, 1 / self.samples)
+        weight = 1 / min(self._memory, self.samples)
         rest = 1 - weight
         off, off_y = (x[0] - self.mean[0], x[1] - self.mean[1]), y - self.mean_y
         self.mean = (self.mean[0] + weight * off[0], self.mean[1] + weight * off[1])
@@ -74,7 +85,3 @@ class Fit:
         """The value to expect; 0 before the first sample."""
         self.solve()
         return self.base + self.slope[0] * x[0] + self.slope[1] * x[1]
-
-    def high(self, which: int) -> float:
-        """About the 95th percentile of that ``x`` (mean and 1.65 deviations)."""
-        return self.mean[which] + 1.65 * sqrt(self.spread[which])

@@ -62,7 +62,7 @@ def seconds_in_line(ticket: Ticket, now: float) -> float | None:
     position = lane.position(ticket)
     slot = 0.0
     if not lane.has_slot(now):
-        rate = lane.rate.per_second(now)
+        rate = lane.slots_per_second(now)
         if not rate:
             return None
         slot = position / rate
@@ -97,7 +97,7 @@ class Doors:
             after = (waiting - most) / rate + owed if rate else lane.stalled(now)
             reason = f"the queue is full: {waiting - 1} {lane.priority} requests wait, at most {most} may"
             return self._sent_away(ticket, reason, after, 1 / rate if rate else 0.0, now)
-        seconds, rate = seconds_in_line(ticket, now), lane.rate.per_second(now)
+        seconds, rate = seconds_in_line(ticket, now), lane.slots_per_second(now)
         if seconds is None:
             return None
         cost = max((engine.pace.per_token() * ticket.prefill for engine in lane.engines), default=0.0)

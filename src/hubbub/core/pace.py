@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from hubbub.core.ticket import Ticket
 
 CHAT, BULK = Priority.CHAT, Priority.BULK
+RECENT, LONG = 64, 256
+"""Samples that count. What bulk does to chats is told from how both change over minutes."""
+STEPS = 1.5
+"""Of the bulk's share in a step, what a first token waits for: half of the step under way, and the one that reads."""
+LEAST_ALONE = 0.25
+"""Of the time to a first token with bulk: what it takes without, at the least, however wrong the slope is."""
 MIN_TOKENS = 3
 """Fewer tokens in a second say too little about the time between them."""
 
@@ -30,7 +36,7 @@ MIN_TOKENS = 3
 class Pace:
     """Tokens are prompt tokens that no cache is expected to have; seconds are the scheduler's."""
 
-    __slots__ = ("_told_at", "itl", "last_chat", "reading", "said", "speaking", "tokens", "ttft")
+    __slots__ = ("_told_at", "felt", "itl", "last_chat", "reading", "said", "speaking", "tokens", "ttft")
 
     def __init__(self) -> None:
         self.reading = {CHAT: 0, BULK: 0}
@@ -42,9 +48,11 @@ class Pace:
         """Tokens of chats since the last :meth:`tick`."""
         self.last_chat = -inf
         """When a chat was last here."""
-        self.ttft = Fit()
+        self.ttft = Fit(RECENT)
         """Seconds from dispatch to the first token, by (tokens to read, bulk beside)."""
-        self.itl = Fit()
+        self.felt = Fit(RECENT)
+        """The same of chats alone: its moments are what is asked for."""
+        self.itl = Fit(LONG)
         """Seconds between a chat's tokens, by (chats, bulk) that speak."""
         self._told_at = inf
 
@@ -66,6 +74,8 @@ class Pace:
         self.tokens[priority] -= ticket.prefill
         self.speaking[priority] += 1
         self.ttft.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
+        if priority is CHAT:
+            self.felt.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
 
     def left(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
@@ -110,15 +120,16 @@ class Pace:
         self.ttft.solve()
         return self.ttft.slope[0]
 
-    def bulk_for_ttft(self, share: float) -> float:
-        """How much bulk may be here so that a chat's first token comes at most ``share`` later than without any.
+    def bulk_for_ttft(self, share: float, seconds: float) -> float:
+        """How much bulk may be here so that first tokens of chats come at most ``share`` later than without any, or
+        within ``seconds``, whichever is more.
 
-        Held against the longer ones (about the 95th percentile of what has to be read): what they wait for is mostly
-        each other."""
-        fit = self.ttft
-        fit.solve()
-        alone = fit.base + fit.slope[0] * fit.high(0)
-        return share * alone / fit.slope[1] if fit.slope[1] else inf
+        The mean is held to that: what bulk adds to it is less than what it adds to late ones, but they are later."""
+        self.itl.solve()
+        each = STEPS * self.itl.slope[1]
+        mean = self.felt.mean_y
+        alone = max(mean - each * self.felt.mean[1], LEAST_ALONE * mean)
+        return max(share * alone, seconds - alone) / each if each and mean else inf
 
     def bulk_for_itl(self, share: float, seconds: float) -> float:
         """How much so that tokens of chats come at most ``share`` or up to ``seconds`` apart, whichever is more."""

@@ -43,7 +43,7 @@ class Placement:
             config = self._config
             steering = self._steering.get(engine_id)
             if steering is None:
-                steering = Steering(Pace(), config.bulk_ttft_share, config.bulk_itl_s)
+                steering = Steering(Pace(), config)
                 self._steering[engine_id] = steering
             self.engines[engine_id] = EngineBudget(engine_id, state, config.kv_headroom, config.chat_reserve, steering)
         else:

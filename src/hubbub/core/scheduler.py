@@ -270,7 +270,7 @@ class Scheduler:
         engine.release(ticket.request.id)
         engine.pace.left(ticket, now)
         ticket.failed_on, ticket.engine = engine, None
-        ticket.lane.ended(now, counts)
+        ticket.lane.ended(now, counts, now - ticket.sent_at)
         self._running[ticket.lane.priority] -= 1
 
     def _drop(self, ticket: Ticket, now: float) -> None:

@@ -3,10 +3,10 @@
 Theory of operation. ``limit`` is additive increase, multiplicative decrease: while bulk uses up its limit it is raised
 by a little with every tick, and it is cut by a factor when bulk is found to harm. Harm is what chats would notice:
 their first token comes more than ``bulk_ttft_share`` later than it would without bulk, or their tokens further apart
-than ``bulk_itl_s`` and more than that share. Both are read off what the engine's pace has taught (``core.pace``): the
-extra time per bulk request times ``limit``, so that a cut need not wait until bulk that was too much has ended. An
-engine that refuses or fails requests, or says that some wait inside it, has too much at once whatever its pace: that
-cuts, too.
+by more than that share; up to ``bulk_ttft_s`` and ``bulk_itl_s`` nobody notices. Both are read off what the engine's
+pace has taught (``core.pace``): the extra time per bulk request times ``limit``, so that a cut need not wait until bulk
+that was too much has ended. An engine that refuses or fails requests, or says that some wait inside it, has too much at
+once whatever its pace: that cuts, too.
 
 Where no chat was seen for ``QUIET_S`` there is no limit but the engine's. When one comes back ``limit`` is where it
 was; nothing that runs is taken back, so that it may take an answer's time until it holds.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from math import inf
 
+from hubbub.core.config import SchedulerConfig
 from hubbub.core.pace import BULK, CHAT, Pace
 
 QUIET_S = 120.0
@@ -34,16 +35,15 @@ CALM_S = 5.0
 class Steering:
     """``most``: what the engine can take of bulk at all."""
 
-    __slots__ = ("_calm_from", "_share", "_spacing", "cuts", "limit", "most", "pace")
+    __slots__ = ("_calm_from", "_config", "cuts", "limit", "most", "pace")
 
-    def __init__(self, pace: Pace, share: float, spacing: float) -> None:
+    def __init__(self, pace: Pace, config: SchedulerConfig) -> None:
         self.limit = inf
         """Bulk requests in flight while chats are here; infinite until the first tick with chats."""
         self.most = 1
         self.cuts = 0
         self.pace = pace
-        self._share = share
-        self._spacing = spacing
+        self._config = config
         self._calm_from = -inf
 
     def room(self, now: float) -> int:
@@ -68,7 +68,9 @@ class Steering:
             return
         if self.limit == inf:
             self.limit = max(1.0, self.most * FIRST_SHARE)
-        harmless = min(pace.bulk_for_ttft(self._share), pace.bulk_for_itl(self._share, self._spacing))
+        config = self._config
+        share = config.bulk_ttft_share
+        harmless = min(pace.bulk_for_ttft(share, config.bulk_ttft_s), pace.bulk_for_itl(share, config.bulk_itl_s))
         running = pace.reading[BULK] + pace.speaking[BULK]
         if self.limit > harmless:
             self.cuts += 1

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hubbub.core import tree
 from hubbub.core.errors import EngineLost, HubbubError
-from hubbub.core.events import Close, Outcome
+from hubbub.core.events import Close, Outcome, Wait
 from hubbub.core.types import (
     Answer,
     AnswerStatus,
@@ -28,7 +28,7 @@ from hubbub.core.types import (
     Usage,
 )
 from hubbub.ports import Clock
-from hubbub.runtime.live import Live
+from hubbub.runtime.live import Live, Place
 
 STATUS = {
     FinishReason.STOP: AnswerStatus.COMPLETED,
@@ -107,11 +107,11 @@ class Run:
             return EngineLost("the answer was cut off within JSON, which cannot go on; what was said is kept")
         return replace(self.request, partial="".join(self._said), sampling=sampling)
 
-    def waiting(self, position: int) -> None:
-        self.live.position = position
+    def waiting(self, wait: Wait) -> None:
+        self.live.place = Place(wait.position, wait.seconds)
 
     def started(self, engine: EngineId) -> None:
-        self.live.position = None
+        self.live.place = None
         if self.live.answer.status is AnswerStatus.QUEUED:
             self.live.started(replace(self.live.answer, status=AnswerStatus.IN_PROGRESS))
 
