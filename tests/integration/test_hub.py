@@ -183,7 +183,7 @@ async def test_a_full_queue_refuses_and_keeps_nothing() -> None:
     config = SimulatedConfig(voice=Voice(output_median=500, output_sigma=0), pace=Pace(base=0.01, max_sequences=1))
     async with house(config=config, scheduler=SchedulerConfig(max_queued=2)) as home:
         lives = [await home.hub.ask(home.ask(f"Number {n}")) for n in range(3)]
-        assert [live.position for live in lives] == [None, 1, 2]
+        assert [live.place and live.place.position for live in lives] == [None, 1, 2]
         chat = await home.chats.create(ME, [])
         with pytest.raises(Overloaded) as refusal:
             await home.hub.ask(home.ask("One more", chat=chat.id))

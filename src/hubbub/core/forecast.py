@@ -28,7 +28,7 @@ CHAT_SHARE = 1 / 2
 """Weight of a chat's newest turn in what the engine keeps of it."""
 NEW_SHARE = 1 / 16
 """Weight of the newest new chat in what is shared by them (a system prompt)."""
-KEPT_PATIENCE = 1.5
+KEPT_PATIENCE = 1.25
 """Who comes back as told is let in also if it takes so many times the target: things were slower than foreseen."""
 
 
