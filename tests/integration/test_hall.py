@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.support.hall import Asked, Hall, People, Rows
-
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.core.types import Priority
 from hubbub.engines.sim_batch import Pace
+from support.hall import Asked, Hall, People, Rows
 
 FEW_SLOTS = Pace(base=0.02, per_sequence=0.001, per_context_token=0.0, per_prefill_token=5e-4, jitter=0.1,
                  max_sequences=24, kv_tokens=200_000, batch_tokens=512)  # fmt: skip
@@ -44,7 +43,7 @@ def test_who_is_sent_away_and_comes_back_as_told_is_let_in() -> None:
         elif asked.request.chat in refused:
             tries[refused.pop(asked.request.chat)] += 1
     assert tries.total() > 500
-    assert tries[1] > 0.95 * tries.total()
+    assert tries[1] > 0.9 * tries.total()
     # The first 400 came at once, when nothing was known of the engine: nobody is refused on a guess.
     waited = [a.ttft for a in hall.told if a.first and a.began > 60]
     assert quantile(waited, 0.95) < 1.5 * 20

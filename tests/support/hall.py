@@ -9,6 +9,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from hubbub.core.events import (
@@ -54,6 +55,10 @@ class Asked:
         return self.first - self.began
 
 
+def _then(asked: Asked) -> None:
+    asked.then()
+
+
 @dataclass
 class Hall:
     """``told``: every request, in order of arrival."""
@@ -69,6 +74,7 @@ class Hall:
         self.now = 0.0
         self.told: list[Asked] = []
         self.limits: list[int] = []
+        self._prompts: dict[RequestId, tuple[str, ...]] = {}
         self._flying: dict[RequestId, tuple[Asked, int]] = {}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -91,12 +97,6 @@ class Hall:
         self._prompts[request.id] = prompt
         self._obey(self.scheduler.handle(Arrived(request), self.now))
         return asked
-
-    @property
-    def _prompts(self) -> dict[RequestId, tuple[str, ...]]:
-        if not hasattr(self, "_prompts_"):
-            self._prompts_: dict[RequestId, tuple[str, ...]] = {}
-        return self._prompts_
 
     def run(self, seconds: float) -> None:
         until = self.now + seconds
@@ -148,7 +148,7 @@ class Hall:
                     asked, _ = self._flying.pop(key)
                     del self._prompts[key]
                     asked.refused = after
-                    self.at(after, lambda asked=asked: asked.then())
+                    self.at(after, partial(_then, asked))
 
 
 @dataclass
@@ -162,11 +162,13 @@ class People:
     answer: int = 48
     turns: int = 6
     name: str = "u"
+    """Users are called so and by their number."""
     one_user: bool = False
+    """All are chats of one user."""
 
     def come(self) -> None:
         for number in range(self.count):
-            self.hall.at(self.hall.dice.random() * self.think_s, lambda number=number: self._ask(number, 0, 1, ()))
+            self.hall.at(self.hall.dice.random() * self.think_s, partial(self._ask, number, 0, 1, ()))
 
     def _ask(self, who: int, turn: int, chat: int, history: tuple[str, ...]) -> None:
         dice = self.hall.dice
