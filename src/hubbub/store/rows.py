@@ -79,7 +79,14 @@ def chat_doc(chat: Chat) -> str:
     return dumps(
         {
             "title": chat.title,
-            "style": [style.system_prompt, style.model, style.temperature, style.top_p, style.max_tokens],
+            "style": [
+                style.system_prompt,
+                style.model,
+                style.temperature,
+                style.top_p,
+                style.max_tokens,
+                style.adapter,
+            ],
             "metadata": dict(chat.metadata),
             "forked_from": chat.forked_from,
         }
