@@ -8,8 +8,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import openvino_genai
-
 from hubbub.core.errors import ConfigError
 from hubbub.engines.openvino_server.model_info import ModelInfo
 
@@ -41,6 +39,9 @@ class Codec:
     @classmethod
     def load(cls, info: ModelInfo) -> Codec:
         """Raises ConfigError."""
+        # Here, since all the rest is text alone, and loading OpenVINO takes half a second.
+        import openvino_genai
+
         try:
             return cls(openvino_genai.Tokenizer(str(info.path)), info)
         except RuntimeError as fault:
