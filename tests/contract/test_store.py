@@ -43,7 +43,7 @@ from hubbub.ports import (
     NodesAdded,
     Store,
 )
-from hubbub.store.config import MEMORY, StoreConfig
+from hubbub.store.config import MEMORY, StoreConfig, Synchronous
 from hubbub.store.open import open_store
 from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
 
@@ -51,7 +51,8 @@ from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, ke
 @pytest.fixture(params=["memory", "sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     path = MEMORY if request.param == "memory" else str(tmp_path / "data" / "hubbub.db")
-    opened = await open_store(StoreConfig(path=path, readers=2))
+    # Nothing here cuts the power: tests/integration/test_store_durability.py is about what waits for the disk.
+    opened = await open_store(StoreConfig(path=path, readers=2, synchronous=Synchronous.NEVER))
     yield opened
     assert await opened.verify() == ()
     await opened.close()
