@@ -14,6 +14,6 @@ def ir_folder(path: Path, gguf: Path | None = None) -> Path:
 
     In a process of its own, since OpenVINO keeps what it took.
     """
-    command = [sys.executable, "-m", "hubbub.engines.openvino_server.ir_export", gguf or bundled_model(), path]
-    subprocess.run(command, check=True)
+    models = (str(gguf or bundled_model()), str(path))
+    subprocess.run([sys.executable, "-m", "hubbub.engines.openvino_server.ir_export", *models], check=True)
     return path
