@@ -21,11 +21,6 @@ from support.tiny_models import QWEN3_TEMPLATE, write_qwen
 
 PARIS = "What is the capital of France? Answer in one short sentence."
 TEXTS = ["Привет, мир! 42 яблока.", "你好，世界！", "cafe\u0301 — decomposed, й too"]
-    "Привет, мир! 42 яблока.",
-    "你好，世界！",
-    "cafe\u0301 — decomposed, й too",
-    "🦉 <|im_start|>user\nHi<|im_end|>",
-]
 
 
 @pytest.fixture(scope="module")
