@@ -20,6 +20,7 @@ from hubbub.engines.chat_stream import ChatStream
 from hubbub.engines.dialect import Dialect, Limits, Site
 from hubbub.engines.http_stream import CONNECT_TIMEOUT_S, KEEPALIVE_S, HttpPool
 from hubbub.engines.remote_errors import error_of_response, error_of_transport
+from hubbub.engines.wire_body import cache_salt
 from hubbub.ports import Sink
 
 ERROR_BYTES = 65_536
@@ -30,12 +31,13 @@ _STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "text/event-str
 @dataclass(frozen=True, slots=True)
 class WireConfig:
     """Where the engine is. ``url`` ends before ``/v1``. ``silence_s``: a stream without a word for so long is given
-    up."""
+    up. ``cache_salt``: send one a user, for engines that take it (vLLM), so that users share no prefix cache."""
 
     url: str
     api_key: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)
     silence_s: float = 120.0
+    cache_salt: bool = False
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -164,7 +166,10 @@ class OpenAIWireEngine:
             self._fail(stream, self._error(error_of_transport(fault, self.id, begun=stream.begun)))
 
     async def _read(self, stream: _Stream, request: Request) -> None:
-        body = msgspec.json.encode(self.dialect.body(request))
+        asked = self.dialect.body(request)
+        if self.config.cache_salt:
+            asked["cache_salt"] = cache_salt(request.user)
+        body = msgspec.json.encode(asked)
         headers = {**_STREAM_HEADERS, **self.dialect.headers(request)}
         async with self._pool().post("/v1/chat/completions", body, headers) as answer:
             if answer.status != 200:
