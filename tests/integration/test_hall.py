@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.core.types import Priority
@@ -134,3 +135,24 @@ def test_trouble_cuts_bulk() -> None:
     People(hall, 2, think_s=1.0, answer=10).come()
     hall.run(60)
     assert hall.limits[-1] < 24
+
+
+def test_ten_users_with_one_chat_each_beside_one_with_190_are_served_as_if_alone() -> None:
+    """24 slots, and 190 chats of one user that hardly think: the ten wait for the next slot that comes free."""
+    steady = replace(FEW_SLOTS, per_sequence=0.0, per_prefill_token=0.0, base=0.04)  # steps are as long alone
+    alone, beside = Hall(steady), Hall(steady)
+    ten = [People(hall, 10, think_s=3.0, answer=60) for hall in (alone, beside)]
+    People(beside, 190, think_s=0.2, answer=60, name="many", one_user=True).come()
+    for people in ten:
+        people.come()
+        people.hall.run(150)
+    answers, positions = [], []
+    for hall in (alone, beside):
+        mine = [a for a in hall.told if a.request.user.startswith("u") and a.ended and a.began > 20]
+        answers.append(len(mine))
+        positions += [a.ttft for a in mine] if hall is beside else []
+    theirs = [a.ttft for a in beside.told if a.request.user.startswith("many") and a.first and a.began > 20]
+    assert answers[1] > 0.85 * answers[0]
+    assert quantile(positions, 0.95) < 60 * 0.04, "no longer than one answer takes"
+    assert quantile(theirs, 0.5) > 10 * quantile(positions, 0.5), "the 190 wait for each other"
+    assert not [a for a in beside.told if a.request.user.startswith("u") and a.refused is not None]
