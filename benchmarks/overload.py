@@ -1,8 +1,8 @@
 """Load past the limit: 2,000 clients at a server sized for 200, on the simulated engine.
 
 First as many clients as the engine has room for, and half as many again: the peak. Then 2,000 in a closed loop, who
-wait when they are told to. Goodput is output tokens of whole answers a second; a refusal is quick when it comes within a
-second; a client hangs when nothing has come of its request after ``--patience`` seconds.
+wait when they are told to. Goodput is output tokens of whole answers a second; a refusal is quick when it comes within
+a second; a client hangs when nothing has come of its request after ``--patience`` seconds.
 
 usage: python -m benchmarks.overload [--clients 2000] [--sized 200] [--seconds 60]
 """
