@@ -22,6 +22,7 @@ from hubbub.core.events import (
     Finished,
     Outcome,
     Progressed,
+    Queueing,
     Refuse,
     Ticked,
     Wait,
@@ -228,6 +229,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         for life in self.world.on(engine):
             life.engine = None
         self.feed(EngineDown(engine))
+
+    @rule(engine=st.sampled_from(ENGINES))
+    def engine_queues(self, engine: EngineId) -> None:
+        self.feed(Queueing(engine))
 
     @rule(seconds=st.sampled_from([1.0, 100.0, 1e6]))
     def tick(self, seconds: float) -> None:
