@@ -94,7 +94,9 @@ class Crowd:
         stream.connections += 1
         try:
             async with ask(url) as response:
-                if response.status in (409, 503):
+                if response.status == 429:  # a busy machine: come back as told
+                    await asyncio.sleep(float(response.headers["Retry-After"]))
+                if response.status in (409, 429, 503):
                     return
                 assert response.status == 200, await response.text()
                 async for raw in events_of(response):
