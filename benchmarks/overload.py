@@ -96,7 +96,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="2,000 clients at a server sized for 200.")
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--sized", type=int, default=200, help="sequences of the engine")
-    parser.add_argument("--itl-ms", type=int, default=100, help="of the simulated engine, whatever the load")
+    parser.add_argument("--itl-ms", type=int, default=200, help="of the simulated engine, whatever the load")
     parser.add_argument("--seconds", type=float, default=60.0, help="measured, after the warm-up")
     parser.add_argument("--warm-up", type=float, default=20.0)
     parser.add_argument("--drain", type=float, default=10.0)
