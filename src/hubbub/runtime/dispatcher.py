@@ -356,6 +356,7 @@ class Dispatcher:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1.0)
+            self.flush_progress()  # of answers that are generated, but say nothing yet
             self._feed(Ticked())
 
     def _up(self, engine: EngineId, state: EngineState) -> None:
