@@ -163,9 +163,8 @@ def main() -> None:
     totals = judge.totals
     print(f"\n{totals.records:,} records, rejected {dict(totals.rejected)}")
     print(f"notes {sum(map(len, notes)) / totals.texts:.0f} bytes a text")
-    print(
-        f"index {judge.deduper.bytes_held / max(1, totals.records):.0f} bytes a record; {judge.stopped or 'not stopped'}"
-    )
+    print(f"index {judge.deduper.bytes_held / max(1, totals.records):.0f} bytes a record")
+    print(judge.stopped or "not stopped")
     assert again.totals == totals, "a replayed judge stands where the first one does"
 
 

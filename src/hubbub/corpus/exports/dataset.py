@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from typing import Any
 
 from hubbub import __version__
 from hubbub.corpus.exports.corpus import Corpus, whole_folder
-from hubbub.corpus.exports.obsidian import escaped
+from hubbub.corpus.exports.obsidian import escaped, front_matter
 from hubbub.corpus.exports.parquet import write_parquet
 from hubbub.corpus.exports.plots import bars
 from hubbub.corpus.exports.statistics import Statistics, gathered
@@ -67,7 +66,7 @@ def _card(corpus: Corpus, stats: Statistics, data: str, plots: list[str]) -> str
         "## Fields\n",
         _FIELDS,
         "## Reading it\n",
-        '```python\nfrom datasets import load_dataset\n\ndata = load_dataset("path/of/this/folder", split="train")\n```\n',
+        _READING,
     ]
     return "\n".join(part for part in parts if part)
 
@@ -84,7 +83,7 @@ def _front_matter(recipe: Recipe, stats: Statistics, data: str) -> str:
         "task_categories": ["text-generation"],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": data}]}],
     }
-    return "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items() if value) + "---\n"
+    return front_matter({key: value for key, value in values.items() if value})
 
 
 def _facts(stats: Statistics) -> list[tuple[str, str]]:
@@ -155,10 +154,20 @@ def _plots(stats: Statistics) -> dict[str, tuple[str, str]]:
 def _table(rows: list[tuple[str, str]]) -> str:
     if not rows:
         return ""
-    body = "".join(f"| {escaped(name)} | {escaped(' '.join(value.split()))} |\n" for name, value in rows)
+    body = "".join(f"| {_cell(name)} | {_cell(value)} |\n" for name, value in rows)
     return f"| | |\n| --- | --- |\n{body}"
 
 
+def _cell(text: str) -> str:
+    return escaped(" ".join(text.split()), starts=False)
+
+
+_READING = """```python
+from datasets import load_dataset
+
+data = load_dataset("path/of/this/folder", split="train")
+```
+"""
 _FIELDS = _table(
     [
         ("id", "the record's name in this corpus; the target of links"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ FOLDER = 1000
 """Items of one folder: Obsidian finds a link's target in any, and file managers stay quick."""
 _ACTIVE = re.compile(r"([\\`*_\[\]<>|~$%])")
 _LINE_START = re.compile(r"^(\s*)([#>+=-]|\d+[.)])", re.MULTILINE)
+_NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _ADDRESS = re.compile(r"(?i)\b(https?|ftp|file|javascript|obsidian|data):")
 
 
@@ -45,12 +47,22 @@ def _page(record: Record, names: Names) -> str:
 
 
 def _front_matter(record: Record) -> str:
-    """JSON values are YAML; names of columns are plain words."""
     values: dict[str, Any] = {"id": record.id, "title": record.title, "lang": record.lang, "aliases": []}
     values |= {f"col_{name}" if name in values else name: value for name, value in record.columns.items()}
     values |= {"bytes": record.bytes, "tokens": record.tokens, "model": record.model}
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=True)}\n" for name, value in values.items() if value != ""]
+    return front_matter({name: value for name, value in values.items() if value != ""})
+
+
+def front_matter(values: Mapping[str, Any]) -> str:
+    """YAML between lines of dashes. JSON is YAML but for a few characters that YAML takes for line ends or refuses."""
+    lines = [
+        f"{name}: {_NOT_YAML.sub(_code, json.dumps(value, ensure_ascii=False))}\n" for name, value in values.items()
+    ]
     return "---\n" + "".join(lines) + "---\n"
+
+
+def _code(found: re.Match[str]) -> str:
+    return f"\\u{ord(found.group()):04x}"
 
 
 def _body(record: Record, names: Names) -> str:

@@ -13,11 +13,12 @@ def bars(title: str, counts: Sequence[tuple[str, int]]) -> str:
     """One horizontal bar for each (label, count), in their order."""
     height = _ROW * len(counts) + 48
     most = max((count for _, count in counts), default=1) or 1
-    pieces = [
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{height}" viewBox="0 0 {_WIDE} {height}" '
         f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="{_PAPER}"/>'
         f'<text x="8" y="22" font-size="15" fill="{_INK}">{escape(title)}</text>'
-    ]
+    )
+    pieces = [head]
     for place, (label, count) in enumerate(counts):
         top = 36 + place * _ROW
         wide = max(1, round((_WIDE - _LEFT - 90) * count / most))

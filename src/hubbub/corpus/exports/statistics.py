@@ -32,7 +32,7 @@ class Statistics:
     """Characters, by the power of two below."""
     values: dict[str, Counter[str]] = field(default_factory=dict)
     """Column -> how often each value, for columns of at most 1,000 texts."""
-    measures: Measures = Measures()
+    measures: Measures = field(default_factory=Measures)
 
 
 def gathered(records: Iterable[Record]) -> Statistics:
