@@ -55,10 +55,8 @@ def _front_matter(record: Record) -> str:
 
 def front_matter(values: Mapping[str, Any]) -> str:
     """YAML between lines of dashes. JSON is YAML but for a few characters that YAML takes for line ends or refuses."""
-    lines = [
-        f"{name}: {_NOT_YAML.sub(_code, json.dumps(value, ensure_ascii=False))}\n" for name, value in values.items()
-    ]
-    return "---\n" + "".join(lines) + "---\n"
+    shown = {name: _NOT_YAML.sub(_code, json.dumps(value, ensure_ascii=False)) for name, value in values.items()}
+    return "---\n" + "".join(f"{name}: {value}\n" for name, value in shown.items()) + "---\n"
 
 
 def _code(found: re.Match[str]) -> str:
