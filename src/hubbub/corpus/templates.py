@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -135,6 +136,7 @@ class Template:
         return "".join(pieces)
 
 
+@lru_cache(maxsize=1024)
 def compiled(source: str) -> Template:
     """Raises TemplateFault for what is no Jinja2, or is out of bounds."""
     tree = _parsed(source)

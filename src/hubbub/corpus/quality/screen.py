@@ -44,7 +44,7 @@ class Screen:
         filters = self._filters
         bounds = (("chars", len(text), filters.chars), ("words", len(words), filters.words))
         reason = _length(bounds) or (_length((("tokens", tokens, filters.tokens),)) if tokens else None)
-        reason = reason or self._said(text) or self._patterns(text) or self._repeats(text, words)
+        reason = reason or self._said(text) or self._repeats(text, words) or self._patterns(text)
         if reason:
             return reason, ""
         reason, language = self._language(text, columns)
