@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from hubbub.corpus.problems import RecipeError
-from hubbub.corpus.recipe import Spread, Target, Unit
+from hubbub.corpus.recipe import (
+    Card,
+    DedupSpec,
+    Filters,
+    Judging,
+    LinkKind,
+    LinkSpec,
+    Output,
+    Pack,
+    SamplingSpec,
+    Shards,
+    Spread,
+    SteeringSpec,
+    Target,
+    Unit,
+)
 from hubbub.corpus.recipe_check import load, parse_target
 from support.corpus_kit import HEAD, RECIPES, STEP, TOPICS, recipe
 
@@ -116,3 +133,11 @@ def test_a_step_takes_the_samplings_values_where_it_has_none() -> None:
     assert made.steps[0].sampling.max_tokens == 7
     assert made.steps[0].sampling.temperature == Spread(uniform=(0.5, 1.0))
     assert made.steps[0].sampling.top_p == 0.5
+
+
+def test_the_docs_name_every_key_of_a_recipe() -> None:
+    page = (RECIPES.parent / "docs" / "corpus-recipes.md").read_text(encoding="utf-8")
+    tables = (Filters, DedupSpec, SteeringSpec, SamplingSpec, Shards, Card, Output, Judging, Pack, LinkSpec, LinkKind)
+    keys = {field.name for table in tables for field in dataclasses.fields(table)} - {"kinds"}
+    missing = [key for key in sorted(keys) if not re.search(rf"`{key}`|^{key} =|{{ {key} =", page, re.MULTILINE)]
+    assert not missing
