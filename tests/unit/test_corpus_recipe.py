@@ -74,6 +74,11 @@ def test_the_line_within_a_long_prompt_is_told() -> None:
     assert caught.value.problems[0].line == 9
 
 
+def test_a_template_that_fails_on_real_values_is_told_with_the_recipe() -> None:
+    with pytest.raises(RecipeError, match="prompt of step 'answer' fails for item 0: 'list object' has no attribute"):
+        recipe(HEAD + '[[steps]]\nprompt = "{{ topic.name }}"\n[columns.topic]\nvalues = [["a"], ["b"]]\n')
+
+
 def test_text_that_is_no_toml_is_told_with_its_line() -> None:
     with pytest.raises(RecipeError, match=r"line 2: no TOML"):
         recipe('name = "x"\ntarget = = 3\n')

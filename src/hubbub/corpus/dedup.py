@@ -24,8 +24,9 @@ a resumed run decides what an unbroken one would have.
 
 from __future__ import annotations
 
-import re
+import sys
 import unicodedata
+from array import array
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -43,7 +44,8 @@ _FIRST = 1024
 EXACT_BYTES = 16
 SHORT_WORDS = 20
 """Texts with fewer words are compared by characters."""
-_SPACE = re.compile(r"\s+")
+_LOWEST = slice(0 if sys.byteorder == "little" else 3, None, 4)
+"""Of the bytes of 32-bit numbers, the lowest one of each."""
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: multiplicative hashing (Knuth, TAOCP 6.4)."""
 
@@ -54,7 +56,8 @@ class Duplicate(StrEnum):
 
 
 def normalised(text: str) -> str:
-    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if not (text.isascii() or unicodedata.is_normalized("NFKC", text)):
+        text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())
 
 
@@ -86,7 +89,7 @@ class Deduper:
             return exact
         hashed = rensa.RMinHash(num_perm=PERMUTATIONS, seed=_SEED)
         hashed.update(shingles(plain))
-        return exact + (np.array(hashed.digest(), dtype=np.uint32) & 0xFF).astype(np.uint8).tobytes()
+        return exact + array("I", hashed.digest()).tobytes()[_LOWEST]
 
     def check(self, signature: bytes) -> Duplicate | None:
         """How the text is one that was added before, if it is."""

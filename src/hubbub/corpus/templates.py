@@ -19,6 +19,8 @@ import jinja2.meta
 import jinja2.nodes
 import jinja2.sandbox
 
+from hubbub.core.errors import ConfigError
+
 MAX_NODES = 600
 MAX_DEPTH = 10
 MAX_CHARS = 512_000
@@ -47,7 +49,7 @@ _REFUSED: dict[type[jinja2.nodes.Node], str] = {
 }
 
 
-class TemplateFault(ValueError):
+class TemplateFault(ConfigError):
     """A template that cannot be used, or that failed on its data. ``line`` counts from 1 within the template."""
 
     def __init__(self, message: str, line: int = 1) -> None:
@@ -130,8 +132,6 @@ class Template:
                     raise TemplateFault(f"comes out longer than {MAX_CHARS} characters")
                 pieces.append(piece)
         except (jinja2.TemplateError, TypeError, KeyError, ValueError, ArithmeticError) as fault:
-            if isinstance(fault, TemplateFault):
-                raise
             raise TemplateFault(str(fault)) from fault
         return "".join(pieces)
 
