@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from hubbub.settings import Settings
 
+COLLECT_AFTER = (50_000, 20, 10)
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
@@ -70,9 +72,19 @@ async def _serve(settings: Settings) -> None:
         await serving
 
 
+def settle() -> None:
+    """Spare the collector what it cannot free. What there is now stays for good; what answers allocate is freed by
+    counting, and only connections that broke leave cycles. As Python sets it, a third of all time goes to collections
+    at 200 streams."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
 async def _until_crash(settings: Settings) -> None:
     from hubbub.app import running
 
     async with running(settings) as (app, address):
+        settle()
         typer.echo(f"Hubbub is ready on {address}")
         await app.hub.crashed()

@@ -79,7 +79,14 @@ def chat_doc(chat: Chat) -> str:
     return dumps(
         {
             "title": chat.title,
-            "style": [style.system_prompt, style.model, style.temperature, style.top_p, style.max_tokens],
+            "style": [
+                style.system_prompt,
+                style.model,
+                style.temperature,
+                style.top_p,
+                style.max_tokens,
+                style.adapter,
+            ],
             "metadata": dict(chat.metadata),
             "forked_from": chat.forked_from,
         }
@@ -121,6 +128,7 @@ def answer_doc(answer: Answer) -> str:
             "usage": [usage.input_tokens, usage.output_tokens, usage.cached_tokens],
             "error_code": answer.error_code,
             "error_message": answer.error_message,
+            "error_param": answer.error_param,
             "params": dict(answer.params),
             "metadata": dict(answer.metadata),
             "store": answer.store,
