@@ -17,7 +17,7 @@ from hubbub.core.errors import BadRequest
 from hubbub.corpus.exports import Corpus, export
 from hubbub.corpus.items import Items
 from hubbub.corpus.record import Record
-from support.corpus_kit import LINKED, accepted, prose, recipe
+from support.corpus_recipes import LINKED, accepted, prose, recipe
 
 MADE = recipe(LINKED + '[card]\ntitle = "A <b> test"\n')
 RECORDS, _ = accepted(MADE, [prose(number) if number % 4 else "" for number in range(24)])

@@ -14,7 +14,7 @@ from hubbub.corpus.judge import Judge
 from hubbub.corpus.links import Accepted, resolve
 from hubbub.corpus.record import Record, record_id
 from hubbub.corpus.steering import EpochWeights
-from support.corpus_kit import LINKED, accepted, prose, recipe
+from support.corpus_recipes import LINKED, accepted, prose, recipe
 
 MADE = recipe(LINKED)
 EPOCH = MADE.epoch

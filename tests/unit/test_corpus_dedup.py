@@ -6,7 +6,7 @@ import pytest
 
 from hubbub.corpus.dedup import Deduper, Duplicate
 from hubbub.corpus.recipe import DedupSpec
-from support.corpus_kit import prose
+from support.corpus_recipes import prose
 
 
 def filled(spec: DedupSpec, texts: list[str]) -> Deduper:

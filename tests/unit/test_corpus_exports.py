@@ -17,7 +17,7 @@ from hubbub.corpus.exports.names import Names
 from hubbub.corpus.exports.obsidian import escaped
 from hubbub.corpus.items import Items
 from hubbub.corpus.record import Link, Record, decode
-from support.corpus_kit import LINKED, accepted, prose, recipe
+from support.corpus_recipes import LINKED, accepted, prose, recipe
 
 HOSTILE = '<script>alert(1)</script> ![x](http://evil/a) [[Oak|b]] {% x %} `q` "quoted" & | # ]]> %%x%% <img src=x>'
 MADE = recipe(LINKED + '[filters]\nleaks = false\n[card]\ntitle = "A <b> test"\n')

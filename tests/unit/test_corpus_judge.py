@@ -7,7 +7,7 @@ import pytest
 from hubbub.corpus.answers import RejectedAnswer
 from hubbub.corpus.items import Items, Said
 from hubbub.corpus.judge import Judge
-from support.corpus_kit import HEAD, LINKED, STEP, TOPICS, accepted, prose, recipe
+from support.corpus_recipes import HEAD, LINKED, STEP, TOPICS, accepted, prose, recipe
 
 STEPS = """
 [[steps]]

@@ -26,7 +26,7 @@ from hubbub.corpus.recipe import (
     Unit,
 )
 from hubbub.corpus.recipe_check import load, parse_target
-from support.corpus_kit import HEAD, RECIPES, STEP, TOPICS, recipe
+from support.corpus_recipes import HEAD, RECIPES, STEP, TOPICS, recipe
 
 WRONG = [
     (HEAD + "sed = 3\n" + STEP + TOPICS, 5, "sed", "did you mean 'seed'?"),

@@ -8,7 +8,7 @@ import pytest
 
 from hubbub.core.errors import ConfigError
 from hubbub.corpus.quality.screen import Screen
-from support.corpus_kit import HEAD, STEP, TOPICS, prose, recipe
+from support.corpus_recipes import HEAD, STEP, TOPICS, prose, recipe
 
 RUSSIAN = "Старый мост через реку стоит здесь двести лет, и каждую весну лёд проверяет его каменные опоры на прочность."
 ENGLISH = "The old bridge has stood over the river for two hundred years, and every spring ice tries its stone piers."

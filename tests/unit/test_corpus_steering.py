@@ -5,7 +5,7 @@ from __future__ import annotations
 from hubbub.corpus.diversity import EXCERPT, SAMPLE, EpochStats, diversity, measured
 from hubbub.corpus.recipe import SteeringSpec
 from hubbub.corpus.steering import LAG, EpochWeights, Steering
-from support.corpus_kit import prose
+from support.corpus_recipes import prose
 
 SPEC = SteeringSpec(columns=("tone",), every=100)
 
