@@ -148,20 +148,20 @@ class Run:
         if not self.pending:
             return ()
         deltas: list[Delta] = []
-        texts: list[str] = []
+        text = ""
         for chunk in self.pending:
-            if chunk.text:
-                texts.append(chunk.text)
+            text += chunk.text
             if chunk.tool is not None:
-                if texts:
-                    deltas.append(Delta("".join(texts)))
-                    texts = []
+                if text:
+                    deltas.append(Delta(text))
+                    text = ""
                 deltas.append(Delta(tool=chunk.tool))
-        if texts:
-            deltas.append(Delta("".join(texts)))
+        tokens = self._tokens - self._journaled
+        if text:
+            deltas.append(Delta(text, tokens=tokens))
+        else:
+            deltas[-1] = replace(deltas[-1], tokens=tokens)
         self.pending = []
-        last = deltas[-1]
-        deltas[-1] = Delta(last.text, last.tool, self._tokens - self._journaled)
         self._journaled = self._tokens
         return tuple(deltas)
 
