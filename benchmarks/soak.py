@@ -49,7 +49,7 @@ async def main(options: argparse.Namespace) -> None:
             told = await soak(options, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
+        out.with_suffix(".json").write_text(json.dumps(told) + "\n")
     told = json.loads(out.with_suffix(".json").read_text())
     out.with_suffix(".svg").write_text(drawn(told))
     print(json.dumps(told["summary"], indent=1))
