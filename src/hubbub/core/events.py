@@ -69,11 +69,19 @@ class EngineDown:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineDraining:
+    """From now on an engine is given nothing new, or it is again. Holds through its absences, also before it is up."""
+
+    engine: EngineId
+    draining: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed: queue time-outs are due."""
 
 
-Event = Arrived | Progressed | Finished | Failed | Withdrawn | EngineUp | EngineDown | Ticked
+Event = Arrived | Progressed | Finished | Failed | Withdrawn | EngineUp | EngineDown | EngineDraining | Ticked
 
 
 # Commands ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from hubbub.core.budget import require
 from hubbub.core.types import ChatId, UserId
 
 if TYPE_CHECKING:
+    from hubbub.core.pool import Pool
     from hubbub.core.waiting import ChatLine, Order, UserLine
 
 RESCALE_AT = 256.0
@@ -56,8 +57,8 @@ class ChatAccount(Account):
         super().__init__(1.0)
         self.id = chat
         self.owner = owner
-        self.lines: dict[str, ChatLine] = {}
-        """Where its requests wait, by model."""
+        self.lines: dict[Pool, ChatLine] = {}
+        """Where its requests wait, by pool."""
 
 
 class UserAccount(Account):
@@ -68,7 +69,7 @@ class UserAccount(Account):
         self.id = user
         self.chats: dict[ChatId, ChatAccount] = {}
         self.level = Level()
-        self.lines: dict[str, UserLine] = {}
+        self.lines: dict[Pool, UserLine] = {}
 
 
 class Level:
@@ -194,7 +195,7 @@ class Fairness:
         for line in owner.lines.values():
             if line.key is not None:
                 line.moved()
-                if (inner := account.lines.get(line.model)) is not None:
+                if (inner := account.lines.get(line.pool)) is not None:
                     inner.moved()
 
     def attained(self, user: UserId, now: float) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hubbub.core.types import Priority, Request
 
 if TYPE_CHECKING:
+    from hubbub.core.affinity import Thread
     from hubbub.core.budget import EngineBudget
     from hubbub.core.fairness import ChatAccount
     from hubbub.core.lane import Lane
@@ -41,6 +42,8 @@ class Ticket:
     """The engine of its last attempt: another one is better, if there is one."""
     holds: EngineBudget | None = None
     """Where room is being held for it."""
+    thread: Thread | None = None
+    """Where it belongs; worked out when there is a choice."""
 
     def need(self, expected: float) -> int:
         """KV tokens to reserve when an answer has ``expected`` tokens."""
