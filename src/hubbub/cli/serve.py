@@ -21,6 +21,7 @@ COLLECT_AFTER = (50_000, 20, 10)
 SWITCH_S = 0.0005
 
 
+
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [8000].")] = None,
