@@ -88,8 +88,8 @@ def engines() -> str:
     heads = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     lines = [
         "\n\n## [engines.NAME]\n",
-        "Several engines, of one model or of several, in place of `[engine]` and `[openvino]` (see [pools](pools.md)). In",
-        "the file only; where a flag or the environment names an engine, that one is served instead.\n",
+        "Several engines, of one model or of several, in place of `[engine]` and `[openvino]`: see [pools](pools.md).",
+        "In the file alone; where a flag or the environment names an engine, that one is served instead.\n",
         *heads,
     ]
     lines += [_row(f"engines.NAME.{e.name}", e) for e in dataclasses.fields(EngineTable) if e.name != "options"]

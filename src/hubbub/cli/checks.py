@@ -56,8 +56,10 @@ def examine(settings: Settings) -> list[Finding]:
     machine = inspect_machine()
     findings = [_versions(), *_hardware(machine)]
     if settings.engines:
-        for name, table in settings.engines.items():
-            findings += _pool(name, table, machine)
+        pools = [found for name, table in settings.engines.items() for found in _pool(name, table, machine)]
+        if any(found.grade is Grade.GOOD for found in pools):  # a server starts with the engines that answer
+            pools = [replace(f, grade=Grade.NOTE) if f.grade is Grade.BAD and f.facts.get("url") else f for f in pools]
+        findings += pools
     else:
         findings.append(_engine(settings, machine))
         if settings.engine.kind == "openvino":
@@ -100,7 +102,8 @@ def _pool(name: str, table: EngineTable, machine: Machine) -> list[Finding]:
     kind, at = KINDS[table.kind_name], f"engines.{name}"
     many = f", {table.replicas} replicas" if table.replicas > 1 else ""
     if table.url:
-        return [replace(_remote(table.url, table.api_key), name=at)]
+        found = _remote(table.url, table.api_key)
+        return [replace(found, name=at, facts={**found.facts, "url": table.url})]
     if kind.name != "openvino":
         return [Finding(at, Grade.GOOD, f"{kind.summary}{many}", {"engine": kind.name})]
     choice = choose_engine(machine)

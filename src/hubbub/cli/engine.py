@@ -108,7 +108,8 @@ def _origin(environment: str) -> str:
 
 def _row(engine: dict[str, Any]) -> dict[str, str]:
     state = "ready" if engine["ready"] else "not ready"
-    state = "restarting" if engine["restarting"] else "draining" if engine["draining"] else state
+    more = "restarting" if engine["restarting"] else "draining" if engine["draining"] else ""
+    state = ", ".join(word for word in (state, more) if word)
     adapters = f" + {', '.join(engine['adapters'])}" if engine["adapters"] else ""
     return {
         "engine": engine["id"],
