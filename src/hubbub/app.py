@@ -57,6 +57,7 @@ class App:
     hub: Hub
     chats: Chats
     telemetry: Telemetry
+    specs: tuple[EngineSpec, ...]
     engines: tuple[Engine, ...]
     room: EngineRoom
     doors: Doors
@@ -174,7 +175,9 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
     room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)})
-    return App(settings, store, dispatcher, hub, chats, telemetry, engines, room, doors or Doors(), PlanService())
+    return App(
+        settings, store, dispatcher, hub, chats, telemetry, tuple(asked), engines, room, doors or Doors(), PlanService()
+    )
 
 
 def placed(config: StoreConfig, data: Path) -> StoreConfig:
@@ -210,6 +213,15 @@ def engine_of(spec: EngineSpec) -> Engine:
         raise type(error)(f"engine {spec.id}: {error.message}", param=error.param) from None
 
 
+def _check_adapters(app: App) -> None:
+    """Raises ConfigError for an adapter that an engine was asked to load, and runs without."""
+    for spec in app.specs:
+        state = app.dispatcher.states.get(spec.id)
+        missing = [name for name in spec.adapters if state is not None and name not in state.adapters]
+        if missing:
+            raise ConfigError(f"engine {spec.id}: the kind {spec.kind} did not load the adapters {', '.join(missing)}")
+
+
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
     """A started App and the address it listens on. The port is taken before the engine starts, so that a port in use
@@ -225,6 +237,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         stack.push_async_callback(app.planner.close)
         stack.push_async_callback(app.room.close)
         await app.dispatcher.start()
+        _check_adapters(app)
         await app.hub.start()
         serving = runner(app.web())
         await serving.setup()
