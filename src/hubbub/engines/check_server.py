@@ -24,7 +24,7 @@ class Said:
     """One answer. ``order``: of its events, without repetition: text, tool, finish, usage, done."""
 
     status: int = 200
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
     tools: str = ""
     finish: str = ""
     usage: Mapping[str, Json] = field(default_factory=dict)
@@ -34,6 +34,10 @@ class Said:
     def note(self, what: str) -> None:
         if self.order[-1:] != [what]:
             self.order.append(what)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
 
     @property
     def cached(self) -> int | None:
@@ -77,7 +81,7 @@ class Server:
             "stream_options": {"include_usage": True},
             **fields,
         }
-        said, events, pieces = Said(), SseEvents(), 0
+        said, events = Said(), SseEvents()
         async with self._asking(), self.session.post(self.base + "/v1/chat/completions", json=body) as response:
             said.status = response.status
             if response.status != 200:
@@ -85,8 +89,8 @@ class Server:
                 return said
             async for data in response.content.iter_any():
                 for event in events.feed(data):
-                    pieces += _hear(said, event)
-                    if stop_after and pieces >= stop_after:
+                    _hear(said, event)
+                    if stop_after and len(said.pieces) >= stop_after:
                         return said
             for event in events.flush():
                 _hear(said, event)
@@ -103,23 +107,21 @@ class Server:
             raise EngineUnavailable(f"{self.base} does not answer: {fault}") from fault
 
 
-def _hear(said: Said, event: bytes) -> int:
-    """Take one event down. Returns how many pieces of text it had."""
+def _hear(said: Said, event: bytes) -> None:
+    """Take one event down."""
     if event.strip() == b"[DONE]":
         said.note("done")
-        return 0
+        return
     chunk = json_of(event)
     if not isinstance(chunk, dict):
         said.error = f"an event is no JSON object: {event[:100]!r}"
-        return 0
+        return
     if "error" in chunk:
         said.error = str(chunk["error"])
-    pieces = 0
     for choice in chunk.get("choices") or ():
         delta = choice.get("delta") or {}
         if delta.get("content"):
-            said.text += delta["content"]
-            pieces += 1
+            said.pieces.append(delta["content"])
             said.note("text")
         for call in delta.get("tool_calls") or ():
             said.tools += (call.get("function") or {}).get("arguments") or ""
@@ -130,7 +132,6 @@ def _hear(said: Said, event: bytes) -> int:
     if chunk.get("usage") and not chunk.get("choices"):
         said.usage = chunk["usage"]
         said.note("usage")
-    return pieces
 
 
 def json_of(data: bytes) -> Any:
