@@ -1,0 +1,1 @@
+"""Corpora: gigabytes of text from templates, each record exactly once."""
