@@ -1,1 +1,1 @@
-"""Corpora: gigabytes of text from templates, each record exactly once."""
+"""Bulk text from a recipe: work items, judging, diversity, links, exports, and the runner that makes it durable."""

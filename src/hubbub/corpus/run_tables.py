@@ -9,9 +9,9 @@ TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE ranges (kind TEXT, lo INTEGER, hi INTEGER, PRIMARY KEY (kind, lo)) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE epochs (boundary INTEGER PRIMARY KEY, weights BLOB NOT NULL);
+CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, weights BLOB NOT NULL);
 CREATE TABLE samples (reason TEXT, item INTEGER, text TEXT, PRIMARY KEY (reason, item)) WITHOUT ROWID;
-CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (number INTEGER PRIMARY KEY, note BLOB NOT NULL);  -- what judging must know after a restart
 CREATE TABLE shards (
     number INTEGER PRIMARY KEY,
     length INTEGER NOT NULL,      -- bytes of whole frames in the file
@@ -35,7 +35,7 @@ CLEAR_RANGES = "DELETE FROM ranges WHERE kind = ?"
 ADD_RANGE = "INSERT INTO ranges VALUES (?, ?, ?)"
 ALL_COUNTERS = "SELECT name, value FROM counters ORDER BY name"
 COUNT = "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-ALL_EPOCHS = "SELECT boundary, weights FROM epochs ORDER BY boundary"
+ALL_EPOCHS = "SELECT epoch, weights FROM epochs ORDER BY epoch"
 ADD_EPOCH = "INSERT INTO epochs VALUES (?, ?)"
 ALL_SAMPLES = "SELECT reason, item, text FROM samples ORDER BY reason, item"
 ADD_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?)"
@@ -43,8 +43,8 @@ TRIM_SAMPLES = """
 DELETE FROM samples WHERE reason = ? AND item NOT IN (
     SELECT item FROM samples WHERE reason = ? ORDER BY item DESC LIMIT ?)
 """
-GET_STATE = "SELECT value FROM state WHERE name = ?"
-SET_STATE = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+ALL_NOTES = "SELECT note FROM notes ORDER BY number"
+ADD_NOTE = "INSERT INTO notes (note) VALUES (?)"
 ALL_SHARDS = "SELECT number, length, ending, raw, records, sha256, closed FROM shards ORDER BY number"
 SAVE_SHARD = "INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?)"
 ALL_FRAMES = "SELECT length, records FROM frames WHERE shard = ? ORDER BY number"

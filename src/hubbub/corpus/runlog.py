@@ -7,8 +7,8 @@ A run's folder::
     shard-*.jsonl.zst  the records (see shards.py), with a done-marker each
     manifest.json      hashes, counts, provenance (see manifest.py)
 
-State: ``done`` holds the indices that are settled (accepted, rejected or deferred), ``deferred`` those of them whose
-requests failed and that a salvage round tries again. Records stand in the order in which they were accepted. Every
+State: ``done`` holds the indices that are settled: accepted, rejected or given up; ``failed`` those of them that were
+given up. ``notes`` are what judging must know of them after a restart. Records stand in the order of acceptance. Every
 ``FRAME_RECORDS`` of them are one frame, whenever they were committed: so the bytes of the shards follow from the records
 alone. What does not fill a frame yet lies in the table ``tail``; when a run ends or is stopped, a last, smaller frame (the
 ending) makes the file whole, and goes again, by the committed length, if the run goes on.
@@ -20,7 +20,6 @@ bytes beyond the committed length, which the next open cuts off; after it, nothi
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,18 +68,18 @@ class Sample:
 class Group:
     """What one commit adds. ``lines``: accepted records as JSON, in order. ``counts``: added to the counters.
 
-    ``deferred`` are indices of ``done`` to try again later, ``salvaged`` those of before that are settled now.
-    ``epochs``: index boundary -> weights. ``state``: named snapshots, each replacing its last.
+    ``failed``: indices of ``done`` that were given up. ``epochs``: epoch -> its weights. ``note``: what judging must
+    know of this group after a restart. ``live``: how the run goes, replacing the last.
     """
 
     done: tuple[tuple[int, int], ...] = ()
     lines: Sequence[bytes] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
-    deferred: tuple[int, ...] = ()
-    salvaged: tuple[int, ...] = ()
+    failed: Sequence[int] = ()
     samples: Sequence[Sample] = ()
     epochs: Mapping[int, bytes] = field(default_factory=dict)
-    state: Mapping[str, bytes] = field(default_factory=dict)
+    note: bytes = b""
+    live: str = ""
 
 
 @dataclass(slots=True)
@@ -138,9 +137,10 @@ class Reading:
         row = self.database.execute(sql.GET_META, (name,)).fetchone()
         return None if row is None else row[0]
 
-    def state(self, name: str) -> bytes | None:
-        row = self.database.execute(sql.GET_STATE, (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+    def notes(self) -> Iterator[bytes]:
+        """What judging must know, in the order of the commits."""
+        for (note,) in self.database.execute(sql.ALL_NOTES):
+            yield bytes(note)
 
     def ranges(self, kind: str) -> IndexRanges:
         return IndexRanges(self.database.execute(sql.ALL_RANGES, (kind,)))
@@ -191,7 +191,7 @@ class RunLog(Reading):
         self._shard_bytes = shard_bytes
         self._file: ShardFile | None = None
         self.done = self.ranges("done")
-        self.deferred = self.ranges("deferred")
+        self.failed = self.ranges("failed")
         self._tail: list[bytes] = self.tail()
         self._tail_at = self._first_tail()
         shards = self.shards()
@@ -231,18 +231,19 @@ class RunLog(Reading):
         shards, frames, used = self._write_frames(lines)
         for lo, hi in group.done:
             self.done.add(lo, hi)
-        for index in group.deferred:
-            self.deferred.add(index)
-        for index in group.salvaged:
-            self.deferred.remove(index)
+        for index in group.failed:
+            self.failed.add(index)
         with _ours(self.folder / DATABASE), self._transaction() as database:
             if group.done:
                 self._save_ranges("done", self.done)
-            if group.deferred or group.salvaged:
-                self._save_ranges("deferred", self.deferred)
+            if group.failed:
+                self._save_ranges("failed", self.failed)
             database.executemany(sql.COUNT, group.counts.items())
             database.executemany(sql.ADD_EPOCH, group.epochs.items())
-            database.executemany(sql.SET_STATE, group.state.items())
+            if group.note:
+                database.execute(sql.ADD_NOTE, (group.note,))
+            if group.live:
+                database.execute(sql.SET_META, ("live", group.live))
             self._save_samples(group.samples)
             database.executemany(sql.SAVE_SHARD, [shard.row() for shard in shards])
             database.executemany(sql.ADD_FRAME, frames)
@@ -492,7 +493,3 @@ def _room(path: Path) -> int:
         return shutil.disk_usage(path.parent).free
     except OSError:
         return 1 << 62
-
-
-def whoami() -> str:
-    return str(os.getpid())
