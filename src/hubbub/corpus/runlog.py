@@ -9,9 +9,9 @@ A run's folder::
 
 State: ``done`` holds the indices that are settled: accepted, rejected or given up; ``failed`` those of them that were
 given up. ``notes`` are what judging must know of them after a restart. Records stand in the order of acceptance. Every
-``FRAME_RECORDS`` of them are one frame, whenever they were committed: so the bytes of the shards follow from the records
-alone. What does not fill a frame yet lies in the table ``tail``; when a run ends or is stopped, a last, smaller frame (the
-ending) makes the file whole, and goes again, by the committed length, if the run goes on.
+``FRAME_RECORDS`` of them are one frame, whenever they were committed: so the bytes of the shards follow from the
+records alone. What does not fill a frame yet lies in the table ``tail``; when a run ends or is stopped, a last, smaller
+frame (the ending) makes the file whole, and goes again, by the committed length, if the run goes on.
 
 A commit: append the frames, fsync; then one transaction with everything else. A kill before the transaction leaves
 bytes beyond the committed length, which the next open cuts off; after it, nothing is missing.
@@ -20,30 +20,20 @@ bytes beyond the committed length, which the next open cuts off; after it, nothi
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from hubbub.core.errors import Conflict, StorageError, StorageFull
+from hubbub.core.errors import Conflict, StorageError
 from hubbub.corpus import run_tables as sql
 from hubbub.corpus.ranges import IndexRanges
-from hubbub.corpus.shards import (
-    Done,
-    ShardFile,
-    done_path,
-    frames_of,
-    pack,
-    shard_name,
-    unpack,
-    write_whole,
-)
+from hubbub.corpus.reading import Reading, Sample, Shard
+from hubbub.corpus.run_database import DATABASE, connect, get_meta, locked, our_errors, prepare
+from hubbub.corpus.shards import Done, ShardFile, check_size, done_path, pack, write_whole
 
-DATABASE = "run.sqlite3"
 FRAME_RECORDS = 256
 FRAME_BYTES = 4 << 20
 """Whichever comes first ends a frame: records, or bytes of their lines."""
@@ -51,17 +41,6 @@ SHARD_BYTES = 64 << 20
 """Of lines, before compression."""
 SAMPLES_KEPT = 5
 """Newest rejected texts kept for each reason."""
-NO_SPACE_BYTES = 1 << 20
-"""An I/O error of SQLite with less room than this is the disk being full: it cannot always tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A text that was rejected."""
-
-    reason: str
-    item: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,106 +59,6 @@ class Group:
     epochs: Mapping[int, bytes] = field(default_factory=dict)
     note: bytes = b""
     live: str = ""
-
-
-@dataclass(slots=True)
-class Shard:
-    """A row of ``shards``."""
-
-    number: int
-    length: int = 0
-    ending: int = 0
-    raw: int = 0
-    records: int = 0
-    sha256: str = ""
-    closed: bool = False
-
-    @property
-    def name(self) -> str:
-        return shard_name(self.number)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.length + self.ending
-
-    def row(self) -> tuple[Any, ...]:
-        return (self.number, self.length, self.ending, self.raw, self.records, self.sha256, self.closed)
-
-
-class Reading:
-    """A run's folder, read. Any number may read beside the one that writes."""
-
-    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
-        self.folder = folder
-        self.database = database
-
-    @classmethod
-    def open(cls, folder: Path) -> Reading:
-        """Raises StorageError where there is no run."""
-        path = folder / DATABASE
-        if not path.is_file():
-            raise StorageError(f"there is no corpus run in {folder}")
-        database = _connect(path)
-        reading = cls(folder, database)
-        with _ours(path):
-            database.execute("PRAGMA query_only = ON")
-            check_format(reading.meta("format"), folder)
-        return reading
-
-    def __enter__(self) -> Reading:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.database.close()
-
-    def meta(self, name: str) -> Any:
-        row = self.database.execute(sql.GET_META, (name,)).fetchone()
-        return None if row is None else row[0]
-
-    def notes(self) -> Iterator[bytes]:
-        """What judging must know, in the order of the commits."""
-        for (note,) in self.database.execute(sql.ALL_NOTES):
-            yield bytes(note)
-
-    def ranges(self, kind: str) -> IndexRanges:
-        return IndexRanges(self.database.execute(sql.ALL_RANGES, (kind,)))
-
-    def counters(self) -> dict[str, int]:
-        return dict(self.database.execute(sql.ALL_COUNTERS))
-
-    def epochs(self) -> dict[int, bytes]:
-        return {boundary: bytes(weights) for boundary, weights in self.database.execute(sql.ALL_EPOCHS)}
-
-    def samples(self) -> list[Sample]:
-        return [Sample(*row) for row in self.database.execute(sql.ALL_SAMPLES)]
-
-    def shards(self) -> list[Shard]:
-        return [Shard(*row[:6], bool(row[6])) for row in self.database.execute(sql.ALL_SHARDS)]
-
-    def frames(self, shard: int) -> list[tuple[int, int]]:
-        """Length and records of each whole frame."""
-        return list(self.database.execute(sql.ALL_FRAMES, (shard,)))
-
-    def tail(self) -> list[bytes]:
-        return [bytes(line) for (line,) in self.database.execute(sql.ALL_TAIL)]
-
-    def lines(self) -> Iterator[bytes]:
-        """All accepted records, in order, as of now. Raises StorageError for a shard that is cut short or damaged."""
-        self.database.execute("BEGIN")  # one view of shards and tail, whatever is committed meanwhile
-        try:
-            plan = [(shard, [length for length, _ in self.frames(shard.number)]) for shard in self.shards()]
-            tail = self.tail()
-        finally:
-            self.database.execute("COMMIT")
-        for shard, lengths in plan:
-            path = self.folder / shard.name
-            for number, frame in enumerate(frames_of(path, lengths)):
-                try:
-                    yield from unpack(frame)
-                except StorageError as fault:
-                    raise StorageError(f"{path}, frame {number}: {fault.message}") from fault
-        yield from tail
 
 
 class RunLog(Reading):
@@ -214,13 +93,13 @@ class RunLog(Reading):
         if fresh and any(folder.glob("shard-*")):
             raise Conflict(f"{folder} has shards but no {DATABASE}: restore it, or name an empty folder")
         with contextlib.ExitStack() as stack:
-            lock = stack.enter_context(contextlib.closing(_locked(path)))
-            with _ours(path):
-                database = stack.enter_context(contextlib.closing(_connect(path)))
+            lock = stack.enter_context(contextlib.closing(locked(path)))
+            with our_errors(path):
+                database = stack.enter_context(contextlib.closing(connect(path)))
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
-                _prepare(database, folder, identity, shard_bytes)
-                log = cls(folder, database, lock, int(_meta(database, "shard_bytes")))
+                prepare(database, folder, identity, shard_bytes)
+                log = cls(folder, database, lock, int(get_meta(database, "shard_bytes")))
             log._reopen()
             stack.pop_all()
             return log
@@ -233,7 +112,7 @@ class RunLog(Reading):
             self.done.add(lo, hi)
         for index in group.failed:
             self.failed.add(index)
-        with _ours(self.folder / DATABASE), self._transaction() as database:
+        with our_errors(self.folder / DATABASE), self._transaction() as database:
             if group.done:
                 self._save_ranges("done", self.done)
             if group.failed:
@@ -253,7 +132,7 @@ class RunLog(Reading):
                 self._mark(shard)
 
     def set_meta(self, **values: str | int | float) -> None:
-        with _ours(self.folder / DATABASE), self._transaction() as database:
+        with our_errors(self.folder / DATABASE), self._transaction() as database:
             database.executemany(sql.SET_META, values.items())
 
     def end(self) -> None:
@@ -268,7 +147,7 @@ class RunLog(Reading):
         if not shard.size:
             return
         shard.sha256 = self._open_file().sha256
-        with _ours(self.folder / DATABASE), self._transaction() as database:
+        with our_errors(self.folder / DATABASE), self._transaction() as database:
             database.execute(sql.SAVE_SHARD, shard.row())
         self._mark(shard)
 
@@ -328,13 +207,16 @@ class RunLog(Reading):
         if shard.ending or shard.sha256:
             shard.records -= len(self._tail) if shard.ending else 0
             shard.ending, shard.sha256 = 0, ""
-            with _ours(self.folder / DATABASE), self._transaction() as database:
+            with our_errors(self.folder / DATABASE), self._transaction() as database:
                 database.execute(sql.SAVE_SHARD, shard.row())
         done_path(path).unlink(missing_ok=True)
-        if shard.length or path.exists():
+        if shard.length:
             self._file = ShardFile.open(path, shard.length)
+        else:
+            path.unlink(missing_ok=True)
         for closed in self.shards():
             if closed.closed:
+                check_size(self.folder / closed.name, closed.size)
                 self._mark(closed)
 
     def _mark(self, shard: Shard) -> None:
@@ -390,106 +272,3 @@ def _frame_end(lines: Sequence[bytes], start: int) -> int:
         if at + 1 - start == FRAME_RECORDS or size >= FRAME_BYTES:
             return at + 1
     return 0
-
-
-def _prepare(database: sqlite3.Connection, folder: Path, identity: Mapping[str, str], shard_bytes: int) -> None:
-    """Make the tables, or check that they are of this very run."""
-    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-        database.executescript(f"BEGIN; {sql.TABLES} COMMIT;")
-    if _meta(database, "identity") is None:
-        rows = {
-            "format": sql.FORMAT,
-            "identity": msgspec.json.encode(dict(identity)).decode(),
-            "shard_bytes": shard_bytes,
-            "want": "run",
-        }
-        database.execute("BEGIN IMMEDIATE")
-        database.executemany(sql.SET_META, rows.items())
-        database.execute("COMMIT")
-        return
-    check_format(_meta(database, "format"), folder)
-    known = msgspec.json.decode(_meta(database, "identity"), type=dict[str, str])
-    if known == identity:
-        return
-    names = [name for name in {**known, **identity} if known.get(name) != identity.get(name)]
-    told = "; ".join(f"{n} was {_short(known.get(n))}, now {_short(identity.get(n))}" for n in names[:5])
-    more = f"; and {len(names) - 5} more" if len(names) > 5 else ""
-    raise Conflict(f"{folder} holds another run: {told}{more}. Name another --out, or go back to the old values")
-
-
-def check_format(found: object, folder: Path) -> None:
-    """Raises Conflict."""
-    if found != sql.FORMAT:
-        raise Conflict(f"{folder} was written in format {found} of corpus runs; this version reads format {sql.FORMAT}")
-
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "absent"
-    return repr(value) if len(value) <= 60 else repr(value[:57] + "...")
-
-
-def _meta(database: sqlite3.Connection, name: str) -> Any:
-    row = database.execute(sql.GET_META, (name,)).fetchone()
-    return None if row is None else row[0]
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-
-
-def _locked(path: Path) -> sqlite3.Connection:
-    """Hold the run until the connection is closed or the process ends. SQLite's own lock, on an empty database beside
-    the run's: it works on every system, and a kill lets go of it. Raises Conflict."""
-    with _ours(path):
-        holder = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            holder.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as fault:
-            holder.close()
-            if _code(fault) == sqlite3.SQLITE_BUSY:
-                raise Conflict(f"another runner is at work in {path.parent}: wait for it, or stop it first") from fault
-            raise
-    return holder
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a runner holds the folder now."""
-    path = folder / DATABASE
-    if not Path(f"{path}.lock").exists():
-        return False
-    try:
-        _locked(path).close()
-    except Conflict:
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def _ours(path: Path) -> Iterator[None]:
-    """SQLite's errors in our words."""
-    try:
-        yield
-    except sqlite3.Error as fault:
-        code = _code(fault)
-        no_room = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _room(path) < NO_SPACE_BYTES
-        if code == sqlite3.SQLITE_FULL or no_room:
-            raise StorageFull(
-                f"the disk of {path.parent} is full: what was accepted is safe; make room and run the same command again"
-            ) from fault
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise StorageError(f"{path} is damaged ({fault}): restore it from a backup") from fault
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-            raise StorageError(f"cannot write {path} or beside it: check its owner and mode ({fault})") from fault
-        raise StorageError(f"{path}: {fault}") from fault
-
-
-def _code(fault: Exception) -> int:
-    return getattr(fault, "sqlite_errorcode", 0) & 0xFF
-
-
-def _room(path: Path) -> int:
-    try:
-        return shutil.disk_usage(path.parent).free
-    except OSError:
-        return 1 << 62

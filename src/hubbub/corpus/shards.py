@@ -29,8 +29,11 @@ else:
     from backports import zstd
 
 LEVEL = 3
-"""zstd's own default. A frame of 256 records packs 3.5 to 1 with it; higher levels gain a few percent for double time."""
-_OPTIONS = {zstd.CompressionParameter.compression_level: LEVEL, zstd.CompressionParameter.checksum_flag: 1}
+"""zstd's own default. A frame of 256 records packs 3.5 to 1; higher levels gain a few percent for double the time."""
+_OPTIONS: dict[int, int] = {
+    zstd.CompressionParameter.compression_level: LEVEL,
+    zstd.CompressionParameter.checksum_flag: 1,
+}
 READ_BYTES = 1 << 20
 
 
@@ -70,10 +73,13 @@ def unpack(frame: bytes) -> list[bytes]:
 def storage_error(fault: OSError, path: Path) -> StorageError:
     """An error of the file system in our words."""
     if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageFull(
-            f"the disk of {path.parent} is full: what was accepted is safe; make room and run the same command again"
-        )
+        return disk_full(path)
     return StorageError(f"cannot write {path}: {fault.strerror}")
+
+
+def disk_full(path: Path) -> StorageFull:
+    kept = "what was accepted is safe; make room and run the same command again"
+    return StorageFull(f"the disk of {path.parent} is full: {kept}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -124,7 +130,7 @@ class ShardFile:
             size = os.fstat(file.fileno()).st_size
             if size < length:
                 file.close()
-                raise StorageError(f"{path} has {size} bytes of {length} that were committed: restore it from a backup")
+                check_size(path, length)
             if size > length:
                 file.truncate(length)
                 os.fsync(file.fileno())
@@ -164,6 +170,8 @@ class ShardFile:
 
 def frames_of(path: Path, lengths: Sequence[int]) -> Iterator[bytes]:
     """The frames of a shard, whose lengths are known. Raises StorageError for a file that ends early."""
+    if not lengths:
+        return
     try:
         with path.open("rb") as file:
             for number, length in enumerate(lengths):
@@ -173,6 +181,13 @@ def frames_of(path: Path, lengths: Sequence[int]) -> Iterator[bytes]:
                 yield frame
     except FileNotFoundError as fault:
         raise StorageError(f"{path} is gone") from fault
+
+
+def check_size(path: Path, length: int) -> None:
+    """Raises StorageError for a file that is gone, or shorter than what was committed."""
+    size = path.stat().st_size if path.exists() else 0
+    if size < length:
+        raise StorageError(f"{path} has {size} bytes of {length} that were committed: restore it from a backup")
 
 
 def file_sha256(path: Path) -> str:
