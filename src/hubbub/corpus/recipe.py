@@ -194,28 +194,44 @@ class Bounds:
     max: int | None = None
 
 
+class Cut(StrEnum):
+    """What becomes of a text that the engine cut short at ``max_tokens``: ended after its last whole sentence, kept as
+    it is, or rejected."""
+
+    TRIM = "trim"
+    KEEP = "keep"
+    REJECT = "reject"
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a text must be. ``custom``: ``module:function`` or ``file.py:function``; gets (text, record fields) and
-    says None or the reason. ``stop_after``: a run whose first this many texts are all rejected stops."""
+    """What a text must be. Shares go from 0 to 1; 1 turns a check off.
+
+    ``language_column`` names the column that says an item's language, where the recipe has several. ``repetition``:
+    the most of a text that may be word 4-grams said before in it. ``custom``: see ``quality.custom``. ``stop_after``:
+    a run in which this many texts in a row are rejected stops.
+    """
 
     chars: Bounds = Bounds()
     words: Bounds = Bounds()
     tokens: Bounds = Bounds()
     language: bool = True
+    language_column: str = ""
     language_min_chars: int = 40
+    """Shorter texts are judged by their script alone: language id guesses there."""
     script: bool = True
-    script_share: float = 0.02
+    latin_share: float = 0.3
+    """Of Latin letters, in a language with another script."""
     repetition: float = 0.3
     line_repeats: float = 0.3
     refusals: bool = True
     leaks: bool = True
     echo: bool = True
-    finished: bool = False
+    cut: Cut = Cut.TRIM
     forbid: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
     custom: tuple[str, ...] = ()
-    stop_after: int = 200
+    stop_after: int = 500
 
 
 @dataclass(frozen=True, slots=True)
