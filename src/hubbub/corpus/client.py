@@ -290,7 +290,7 @@ def fault_of(status: int, retry_after: str | None, said: bytes, api_key: str = "
         return RequestFault(FaultKind.AWAY, line, retry_after=wait)
     if status in (401, 403):
         return RequestFault(
-            FaultKind.FATAL, f"the endpoint refuses the API key (HUBBUB_API_KEY, --api-key-file): {line}"
+            FaultKind.FATAL, f"the endpoint refuses the API key (HUBBUB_ENGINE_API_KEY, --api-key-file): {line}"
         )
     if status == 404:
         return RequestFault(FaultKind.FATAL, f"the endpoint has no such model or address: {line}")

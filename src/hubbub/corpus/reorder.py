@@ -22,6 +22,11 @@ class Reorder(Generic[T]):
         """How many wait for one before them."""
         return len(self._held)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing can be decided before another answer comes."""
+        return self.head not in self._held
+
     def admits(self, index: int) -> bool:
         """Whether work on ``index`` may begin."""
         return index < self.head + self.size

@@ -69,6 +69,7 @@ class RunLog(Reading):
         self._lock = lock
         self._shard_bytes = shard_bytes
         self._file: ShardFile | None = None
+        self._broken = False
         self.done = self.ranges("done")
         self.failed = self.ranges("failed")
         self._tail: list[bytes] = self.tail()
@@ -105,7 +106,15 @@ class RunLog(Reading):
             return log
 
     def commit(self, group: Group) -> None:
-        """All of it, durably, or nothing. Raises StorageFull or StorageError; the log must then be closed."""
+        """All of it, durably, or nothing. Raises StorageFull or StorageError, and from then on for every group: what
+        came behind one that is lost would leave a hole."""
+        if self._broken:
+            raise StorageError(f"nothing more can be written in {self.folder}, as a write failed before")
+        self._broken = True
+        self._commit(group)
+        self._broken = False
+
+    def _commit(self, group: Group) -> None:
         lines = [*self._tail, *group.lines]
         shards, frames, used = self._write_frames(lines)
         for lo, hi in group.done:
@@ -138,6 +147,8 @@ class RunLog(Reading):
     def end(self) -> None:
         """Make the last shard whole with what fills no frame yet. Raises StorageFull or StorageError."""
         shard = self._shard
+        if self._broken:
+            return
         if self._tail and not shard.ending:
             file = self._open_file()
             frame = pack(self._tail)
