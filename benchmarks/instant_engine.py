@@ -14,6 +14,7 @@ import json
 import random
 import sys
 import zlib
+from typing import cast
 
 WORDS = (
     "корпус модель ответ слово ветер город река память поезд письмо окно утро книга дорога музыка сад вечер море "
@@ -43,8 +44,7 @@ class Engine(asyncio.Protocol):
         self.data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.data += data

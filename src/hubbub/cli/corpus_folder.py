@@ -87,7 +87,9 @@ def resume(folder: Path, *, json_lines: bool) -> int:
         typer.echo(f"the run in {folder} goes on")
         return 0
     if said is None:
-        raise ConfigError(f"{folder} does not say how its run was started; use `hubbub corpus run RECIPE --out {folder}`")
+        raise ConfigError(
+            f"{folder} does not say how its run was started; use `hubbub corpus run RECIPE --out {folder}`"
+        )
     order = msgspec.json.decode(said, type=Order)
     if not Path(order.recipe).is_file():
         raise ConfigError(

@@ -31,9 +31,7 @@ FREE_TABLES = ("target", "shards", "card")
 def identity_of(recipe: Recipe) -> dict[str, str]:
     """What makes it the same run: every key of the recipe that decides what is made, so that a refusal can name it."""
     flat = {
-        key: value
-        for key, value in _flat(tomllib.loads(recipe.source))
-        if key.partition(".")[0] not in FREE_TABLES
+        key: value for key, value in _flat(tomllib.loads(recipe.source)) if key.partition(".")[0] not in FREE_TABLES
     }
     return {**flat, "digest": recipe.digest, "seed": str(recipe.seed), "model": recipe.model}
 

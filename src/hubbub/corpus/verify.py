@@ -78,8 +78,9 @@ class _Order:
         self._last = place
         self.highest = max(self.highest, record.index)
         if len(record.text.encode()) != record.bytes:
-            self._report.faults.append(f"{where}: record {record.id} has {len(record.text.encode())} bytes of text, not "
-                                       f"{record.bytes}")
+            self._report.faults.append(
+                f"{where}: record {record.id} has {len(record.text.encode())} bytes of text, not {record.bytes}"
+            )
 
 
 def _lines(folder: Path, shard: Shard, frames: Sequence[tuple[int, int]], report: Report) -> Iterator[bytes]:
@@ -95,7 +96,9 @@ def _lines(folder: Path, shard: Shard, frames: Sequence[tuple[int, int]], report
             frame = file.read(length)
             digest.update(frame)
             if len(frame) < length:
-                report.faults.append(f"{shard.name}: cut short in frame {number}, at byte {file.tell()} of {shard.size}")
+                report.faults.append(
+                    f"{shard.name}: cut short in frame {number}, at byte {file.tell()} of {shard.size}"
+                )
                 return
             try:
                 lines = unpack(frame)
