@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hubbub.app import engine_of
 from hubbub.core.errors import ConfigError
-from hubbub.engines.process_engine import ProcessEngine
 from hubbub.settings import Settings, load
 
 SERVER = "http://127.0.0.1:8000"
@@ -78,6 +76,9 @@ async def placed(engine: str | None, settings: Settings, folder: Path) -> AsyncI
 @contextlib.asynccontextmanager
 async def _own(settings: Settings, folder: Path) -> AsyncIterator[Place]:
     """An engine of the run's own, on an address that outlives its restarts."""
+    from hubbub.app import engine_of
+    from hubbub.engines.process_engine import ProcessEngine
+
     engine = await asyncio.to_thread(engine_of, settings, folder)
     if not isinstance(engine, ProcessEngine):
         raise ConfigError(f"engine.kind is {settings.engine.kind!r}: a corpus run takes an engine that is a process")

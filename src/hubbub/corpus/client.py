@@ -118,6 +118,8 @@ class _Answer(msgspec.Struct):
     usage: _Usage | None = None
 
 
+_BROKEN = ("cancelled", "abort", "error", "failed")
+"""Ends that are none: what vLLM (``abort``), Hubbub and others say of an answer that was cut in the middle."""
 _answer = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 _ROLES = {role: "system" if role is Role.DEVELOPER else role.value for role in Role}
@@ -208,6 +210,10 @@ class Endpoint:
                 f"or say with --same-model {answer.model} that it is the same",
             )
         choice, usage = answer.choices[0], answer.usage or _Usage()
+        if choice.finish_reason in _BROKEN:
+            raise RequestFault(FaultKind.AWAY, f"the endpoint broke an answer off ({choice.finish_reason})")
+        if choice.finish_reason == "content_filter":
+            raise RequestFault(FaultKind.REFUSED, "the endpoint's content filter stopped the answer")
         return Answered(
             choice.message.content or "",
             usage.completion_tokens,

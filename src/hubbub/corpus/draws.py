@@ -18,7 +18,7 @@ _TINY = 2.0**-53
 
 def bits(seed: int, *what: object) -> int:
     """64 bits."""
-    return xxhash.xxh3_64_intdigest("|".join(map(str, (seed, *what))))
+    return xxhash.xxh3_64_intdigest("|".join(map(str, (seed, *what))).encode())
 
 
 def unit(seed: int, *what: object) -> float:
@@ -43,8 +43,8 @@ def running_sums(weights: Sequence[float]) -> tuple[float, ...]:
 
 
 def in_turn(seed: int, name: str, number: int, size: int) -> int:
-    """The place, below ``size``, of the ``number``-th thing taken: every round of ``size`` takes each place once, in an
-    order of its own. A four-round Feistel network over the next even power of two, walked until it is below ``size``."""
+    """The place, below ``size``, of the ``number``-th thing taken: every round of ``size`` takes each place once, in
+    an order of its own. A four-round Feistel network over an even power of two, walked until it is below ``size``."""
     turn, place = divmod(number, size)
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1

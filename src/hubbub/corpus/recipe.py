@@ -50,7 +50,7 @@ class SamplingSpec:
     """How the model draws its tokens; what is None is left to the engine's defaults for the model."""
 
     temperature: Spread | None = None
-    top_p: Spread | None = None
+    top_p: float | None = None
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
     presence_penalty: float | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
+Value = Any
 """What a column or a field of a structured output can be. Any JSON value."""
 
 

@@ -135,6 +135,8 @@ class Runner:
         await self._on_disk(self.log.set_meta, state=State.RUNNING, reason="", want="run")
         if self._reached():
             self._finish(State.FINISHED, "the target is reached")
+        elif self.judge.stopped:
+            self._finish(State.FAILED, self.judge.stopped)
         others = [self._begun(work) for work in (self._asker.watch(), self._decide(), self._look())]
         writer = self._begun(self._commit())
         self._fill()
