@@ -16,11 +16,11 @@ import sys
 import zlib
 from typing import cast
 
-WORDS = (
+NOUNS = (
     "корпус модель ответ слово ветер город река память поезд письмо окно утро книга дорога музыка сад вечер море "
     "школа время снег голос дом лес мост улица хлеб рынок лампа картина зеркало остров корабль звезда трава камень"
-).split()
-VERBS = "видит помнит пишет ищет открывает хранит слышит строит теряет находит любит знает меняет рисует несёт".split()
+)
+VERBS = "видит помнит пишет ищет открывает хранит слышит строит теряет находит любит знает меняет рисует несёт"
 SIGNS = (".", ".", ".", "!", "?")
 MODEL = "instant"
 
@@ -29,9 +29,10 @@ def sentences(count: int, seed: int) -> list[str]:
     rng = random.Random(seed)
     syllables = [a + b for a in "бвгдклмнпрст" for b in "аеиоу"]
     names = ["".join(rng.choices(syllables, k=rng.randint(2, 4))).capitalize() for _ in range(5000)]
+    nouns, verbs = NOUNS.split(), VERBS.split()
     made = []
     for _ in range(count):
-        words = [rng.choice(names), rng.choice(VERBS), rng.choice(names), "и", *rng.sample(WORDS, rng.randint(4, 9))]
+        words = [rng.choice(names), rng.choice(verbs), rng.choice(names), "и", *rng.sample(nouns, rng.randint(4, 9))]
         made.append(" ".join(words) + rng.choice(SIGNS))
     return made
 

@@ -1,4 +1,4 @@
-"""Exactly once: kill -9 of the run, the engine, at any moment, at any concurrency: the same bytes as an undisturbed run."""
+"""Exactly once: kill -9 of run or engine, at any moment, any concurrency: the bytes of an undisturbed run."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def preview(
     seed: Seed = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="Only the prompts; no engine is asked.")] = False,
 ) -> None:
-    """Show the first prompts, what the engine says to them, whether it would be accepted, and what the run will take."""
+    """Show the first prompts, the answers, whether they would be accepted, and what the whole run will take."""
     from hubbub.cli.corpus_preview import preview as show
 
     show(_recipe(recipe, None, seed, None), n, engine, model, key_file, prompts_only=prompts)

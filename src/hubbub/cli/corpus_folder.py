@@ -13,8 +13,6 @@ from hubbub.cli.corpus_view import amount_of, bytes_of, eta, shares
 from hubbub.core.errors import ConfigError, Conflict
 from hubbub.corpus import run_tables as sql
 from hubbub.corpus.board import Live
-from hubbub.corpus.exports import FORMATS, Corpus
-from hubbub.corpus.exports import export as export_corpus
 from hubbub.corpus.items import Items
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
@@ -93,8 +91,8 @@ def resume(folder: Path, *, json_lines: bool) -> int:
     order = msgspec.json.decode(said, type=Order)
     if not Path(order.recipe).is_file():
         raise ConfigError(
-            f"the recipe {order.recipe} is gone; a copy is {folder / RECIPE_FILE}: put it beside its seed files and use "
-            f"`hubbub corpus run RECIPE --out {folder}`"
+            f"the recipe {order.recipe} is gone; a copy is {folder / RECIPE_FILE}: put it beside its seed files and "
+            f"use `hubbub corpus run RECIPE --out {folder}`"
         )
     return execute(order, folder, json_lines=json_lines)
 
@@ -113,6 +111,8 @@ def show_verdict(folder: Path) -> int:
 def export(folder: Path, format: str, to: str) -> None:
     """Raises ConfigError for a format that is not there, StorageError for damage."""
     from hubbub.cli.corpus_run import Order
+    from hubbub.corpus.exports import FORMATS, Corpus
+    from hubbub.corpus.exports import export as export_corpus
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: it can be {', '.join(FORMATS)}")

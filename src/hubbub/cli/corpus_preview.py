@@ -116,10 +116,10 @@ def takes(recipe: Recipe, seen: _Seen, model: str) -> list[str]:
         recipe.target.unit, recipe.target.amount * BYTES_PER_TOKEN / text
     )
     requests, answer = texts * requests_a_text, max(1.0, fmean(seen.answers))
-    lines = [
+    size = (
         f"target {amount_of(recipe.target.amount, recipe.target.unit)}: about {texts:,.0f} texts of {text:,.0f} bytes, "
-        f"{requests:,.0f} requests, {requests * answer:,.0f} answer tokens; {accept:.0%} of the texts seen were accepted"
-    ]
+        f"{requests:,.0f} requests, {requests * answer:,.0f} answer tokens; {accept:.0%} of those seen were accepted"
+    )
     try:
         plan = plan_request(
             {
@@ -135,10 +135,7 @@ def takes(recipe: Recipe, seen: _Seen, model: str) -> list[str]:
             }
         )
     except HubbubError as fault:
-        return [*lines, f"the planner cannot say how long: {fault.message}"]
+        return [size, f"the planner cannot say how long: {fault.message}"]
     time, speed = plan["time"], plan["speed"]
-    return [
-        *lines,
-        f"on this machine with {plan['setup']}: {span(time['value'])} ({span(time['low'])} to {span(time['high'])}) at "
-        f"{speed['value']:,.0f} tokens/s, alone",
-    ]
+    band = f"{span(time['value'])} ({span(time['low'])} to {span(time['high'])})"
+    return [size, f"on this machine with {plan['setup']}, alone: {band} at {speed['value']:,.0f} tokens/s"]

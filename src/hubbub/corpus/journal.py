@@ -1,4 +1,4 @@
-"""``run.log.jsonl``: what happened in a run and when, one JSON object a line, for people and programs that look later."""
+"""``run.log.jsonl``: what happened in a run and when, one JSON object a line."""
 
 from __future__ import annotations
 

@@ -127,6 +127,7 @@ class Runner:
         self._lost_in_a_row = 0
         self._fault: BaseException | None = None
         self._over = False
+        self._measured: tuple[int, dict[str, float | None]] = (0, {})
         self._disk = ThreadPoolExecutor(1, "corpus-disk")
 
     async def run(self) -> Outcome:
@@ -358,6 +359,14 @@ class Runner:
             elif (want == "pause") is not (self.state is State.PAUSED):
                 self.pause(want == "pause")
 
+    def _diversity(self) -> dict[str, float | None]:
+        """Of the last whole epoch; it changes once an epoch, and is dear."""
+        epoch = self.judge.next_index // self.recipe.epoch
+        if epoch and epoch != self._measured[0]:
+            found = self.judge.diversity()
+            self._measured = (epoch, msgspec.to_builtins(found.whole))
+        return self._measured[1]
+
     def live(self) -> Live:
         totals, board, target = self.judge.totals, self.board, self.recipe.target
         amount = self._amount()
@@ -386,6 +395,7 @@ class Runner:
             eta_low_s=left / fast if fast else None,
             eta_high_s=left / slow if slow else None,
             rejected=dict(totals.rejected),
+            diversity=self._diversity(),
             faults={name[6:]: count for name, count in board.counts.items() if name.startswith("fault:")},
             note=self.reason,
         )
