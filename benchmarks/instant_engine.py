@@ -1,7 +1,8 @@
 """An engine that costs next to nothing: a deterministic answer for every body, by a bare HTTP server on one core.
 
 For measuring clients. The simulated engine makes each token of each answer and so is the limit itself at some 1,000
-answers a second; this one cuts sentences out of a prepared text by the hash of the body.
+answers a second; this one cuts sentences out of a prepared text by the hash of the body, and is bad on purpose in one
+answer of twelve.
 
 ``python benchmarks/instant_engine.py --port 0``: the first line on stdout is ``{"port": N}``.
 """
@@ -69,19 +70,29 @@ class Engine(asyncio.Protocol):
         return _http(b"404 Not Found", b"{}")
 
     def answer(self, body: bytes) -> bytes:
-        mark = zlib.crc32(body[: len(body) // 2]) << 32 | zlib.crc32(body)
-        texts, count = self.texts, len(self.texts)
-        said = []
-        for _ in range(self.length):
-            mark = (mark * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
-            said.append(texts[(mark >> 33) % count])
-        text = b" ".join(said)
+        text = self.text(zlib.crc32(body[: len(body) // 2]) << 32 | zlib.crc32(body))
         return _http(
             b"200 OK",
             b'{"id":"x","object":"chat.completion","model":"%s","choices":[{"index":0,"message":{"role":"assistant",'
             b'"content":"%s"},"finish_reason":"stop"}],"usage":{"prompt_tokens":50,"completion_tokens":%d}}'
             % (MODEL.encode(), text, len(text) // 5),
         )
+
+    def text(self, mark: int) -> bytes:
+        """One in twelve is bad: in another language, cut short, one sentence over and over, or said before."""
+        kind = mark % 48
+        if kind == 0:
+            return b"The city is quiet tonight, and nobody in the long street knows why the lamps are out. " * 4
+        if kind == 1:
+            return "Коротко.".encode()
+        if kind in (2, 3):
+            mark = mark >> 8 & 0x3FF  # one of a thousand
+        texts, count = self.texts, len(self.texts)
+        said = []
+        for _ in range(self.length):
+            mark = (mark * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+            said.append(texts[(mark >> 33) % count])
+        return b" ".join(said)
 
 
 def _http(status: bytes, body: bytes) -> bytes:

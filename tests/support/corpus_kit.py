@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import random
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import psutil
+from aiohttp import web
 
+from hubbub.core.errors import StorageError
+from hubbub.corpus.client import Endpoint, EndpointConfig
 from hubbub.corpus.reading import Reading
+from hubbub.corpus.recipe_check import load
+from hubbub.corpus.runner import Outcome, Runner, RunnerConfig
+from hubbub.corpus.session import opened
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
 from hubbub.engines.sim_prompt import Voice
@@ -68,11 +75,11 @@ async def engine(*faults: FaultRule, voice: Voice = BRIEF, pace: Pace = FAST) ->
         yield url
 
 
-async def begin(*arguments: str) -> Process:
-    """``hubbub corpus ...`` as a process."""
+async def begin(*arguments: str, before: Sequence[str] = ()) -> Process:
+    """``hubbub corpus ...`` as a process, started by the command ``before`` where there is one."""
     environ = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hubbub", "corpus", *arguments, stdout=PIPE, stderr=PIPE, env=environ
+        *before, sys.executable, "-m", "hubbub", "corpus", *arguments, stdout=PIPE, stderr=PIPE, env=environ
     )
 
 
@@ -91,7 +98,7 @@ async def killed_at(process: Process, folder: Path, items: int) -> bool:
     """SIGKILL the run once ``items`` are done. False: it ended before."""
     while process.returncode is None:
         if done_items(folder) >= items:
-            kill_family(process.pid)
+            process.kill()
             await process.communicate()
             return True
         await asyncio.sleep(0.02)
@@ -99,21 +106,12 @@ async def killed_at(process: Process, folder: Path, items: int) -> bool:
     return False
 
 
-def kill_family(pid: int) -> None:
-    """The process alone: what it started must see by itself that it is gone."""
-    psutil.Process(pid).send_signal(signal.SIGKILL)
-
-
 def done_items(folder: Path) -> int:
-    if not (folder / "run.sqlite3").exists():
-        return 0
     try:
         with Reading.open(folder) as reading:
             return len(reading.ranges("done"))
-    except Exception as fault:
-        if "no such table" in str(fault) or "holds a lock" in str(fault):
-            return 0
-        raise
+    except StorageError:
+        return 0  # nothing is there yet
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -124,3 +122,53 @@ def shards(folder: Path) -> dict[str, bytes]:
 def lines(folder: Path) -> Sequence[bytes]:
     with Reading.open(folder) as reading:
         return list(reading.lines())
+
+
+async def in_process(
+    recipe: Path, folder: Path, url: str, config: RunnerConfig | None = None, hangs: Callable[[], None] | None = None
+) -> Outcome:
+    """One run in this process."""
+    with opened(load(recipe), folder) as session:
+        async with Endpoint.opened(EndpointConfig(url), session.model) as endpoint:
+            session.serve(endpoint.served)
+            args = (session.recipe, session.items, session.judge, session.log, endpoint, config)
+            return await Runner(*args, hangs=hangs, keep=session.keep_manifest).run()
+
+
+@dataclass
+class Odd:
+    """A server that answers as it is told: ``answer`` takes the number of the request and its body."""
+
+    answer: Callable[[int, dict[str, Any]], Awaitable[web.Response]]
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        self.seen.append(await request.json())
+        return await self.answer(len(self.seen) - 1, self.seen[-1])
+
+    async def _models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "odd"}]})
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.add_routes([web.post("/v1/chat/completions", self._chat), web.get("/v1/models", self._models)])
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
+
+
+def completion(text: str, *, model: str = "odd", finish: str = "stop") -> web.Response:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    usage = {"prompt_tokens": 9, "completion_tokens": len(text) // 5, "total_tokens": 9 + len(text) // 5}
+    return web.json_response({"id": "x", "model": model, "choices": [choice], "usage": usage})
+
+
+def story(body: dict[str, Any]) -> str:
+    """A text of its own for each prompt and seed."""
+    rng = random.Random(f"{body['messages']} {body.get('seed')}")
+    return " ".join("".join(rng.choices("abcdefghij", k=rng.randint(3, 9))) for _ in range(30)).capitalize() + "."

@@ -20,7 +20,7 @@ from hubbub.corpus.slots import Slots
 
 TRIES = 3
 """How often one request may fail or time out before its item is given up."""
-HEDGE_LEAST_S = 10.0
+WATCH_S = 0.5
 HEDGE_FACTOR = 3.0
 """A request out for this many times the 95th percentile of latency is sent a second time."""
 HEDGE_SHARE = 0.05
@@ -53,10 +53,12 @@ class _Flight:
 @dataclass(frozen=True, slots=True)
 class Patience:
     """``stall_s``: without a token for so long, though requests are in flight, the engine is taken to hang (where it
-    counts its tokens for us to see). ``give_up_s``: without an answer for so long, the run stops."""
+    counts its tokens for us to see). ``give_up_s``: without an answer for so long, the run stops. ``straggler_s``: no
+    request is sent a second time before it is out for so long."""
 
     stall_s: float = 120.0
     give_up_s: float = 600.0
+    straggler_s: float = 10.0
 
 
 class Asker:
@@ -93,10 +95,10 @@ class Asker:
             tries += last.kind in (FaultKind.FAILED, FaultKind.TIMEOUT)
             self._take(last, tries)
 
-    async def watch(self, every_s: float = 1.0) -> None:
+    async def watch(self) -> None:
         """Send stragglers a second time, and see a standstill. Raises RequestFault when patience has run out."""
         while True:
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(WATCH_S)
             self._hedge()
             quiet = self._now() - max(self._good_at, self._moved_at, self._oldest())
             if not self._flights:
@@ -146,7 +148,7 @@ class Asker:
         p95 = self.board.p95_latency()
         if p95 is None:
             return
-        late = self._now() - max(HEDGE_LEAST_S, HEDGE_FACTOR * p95)
+        late = self._now() - max(self.patience.straggler_s, HEDGE_FACTOR * p95)
         room = max(1, int(HEDGE_SHARE * len(self._flights))) - sum(len(f.copies) > 1 for f in self._flights)
         for flight in list(self._flights):
             if flight.began > late or room <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,12 +63,15 @@ class Reading:
         path = folder / DATABASE
         if not path.is_file():
             raise StorageError(f"there is no corpus run in {folder}")
-        database = connect(path)
-        reading = cls(folder, database)
-        with our_errors(path):
+        with contextlib.ExitStack() as stack, our_errors(path):
+            database = stack.enter_context(contextlib.closing(connect(path)))
             database.execute("PRAGMA query_only = ON")
-            check_format(reading.meta("format"), folder)
-        return reading
+            found = get_meta(database, "format")
+            if found is None:
+                raise StorageError(f"the run in {folder} has not begun yet")
+            check_format(found, folder)
+            stack.pop_all()
+        return cls(folder, database)
 
     def __enter__(self) -> Reading:
         return self

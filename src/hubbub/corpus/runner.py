@@ -358,6 +358,8 @@ class Runner:
                 self.stop()
             elif (want == "pause") is not (self.state is State.PAUSED):
                 self.pause(want == "pause")
+                live = msgspec.json.encode(self.live()).decode()
+                await self._on_disk(self.log.set_meta, state=self.state, live=live)
 
     def _diversity(self) -> dict[str, float | None]:
         """Of the last whole epoch; it changes once an epoch, and is dear."""
