@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from hubbub.corpus.quality.words import PREAMBLES
 from hubbub.corpus.recipe import PackFormat
 
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
@@ -110,8 +111,8 @@ def _from_numbers(text: str) -> list[str]:
         if expected is None or number == expected:
             marks.append((match.start(), match.end()))
             expected = number + 1
-    ends = [start for start, _ in marks[1:]] + [len(text)]
-    return [_unquoted(text[start:end].strip()) for (_, start), end in zip(marks, ends, strict=True)]
+    ends = [*(start for start, _ in marks[1:]), len(text)]
+    return [_unquoted(text[start:end].strip()) for (_, start), end in zip(marks, ends, strict=False)]
 
 
 def _unmarked(line: str) -> str:
@@ -148,10 +149,18 @@ def score_of(text: str, pattern: str, field: str, parsed: Any) -> float:
         raise RejectedAnswer("no_score", text) from None
 
 
+def without_preamble(text: str) -> str:
+    """Without a first line like "Here is the article:"."""
+    first, _, rest = text.partition("\n")
+    if rest.strip() and first.rstrip().endswith(":") and first.lower().startswith(PREAMBLES):
+        return rest.strip()
+    return text
+
+
 def text_field(parsed: Any, field: str) -> tuple[str, dict[str, Any]]:
     """The text of a structured answer, and the other fields. Without a name, the longest text there is."""
     if isinstance(parsed, str):
-        return parsed.strip(), {}
+        return without_preamble(parsed.strip()), {}
     if not isinstance(parsed, dict):
         raise RejectedAnswer("no_text", str(parsed))
     name = field or max(

@@ -1,6 +1,6 @@
 """How varied texts are: distinct n-grams, compression ratio, near-duplicates, for each template cell and for all.
 
-Memory is bounded: of each cell and epoch, the first 64 texts leave an excerpt of 300 characters. Excerpts of one length
+Memory is bounded: of each cell and epoch, the first 16 texts leave an excerpt of 200 characters. Excerpts of one length
 also keep the measures comparable: a compression ratio flatters short texts (arXiv 2507.15092). Texts are counted before
 deduplication (it is the model and the prompts that are judged), after the filters.
 
@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-EXCERPT = 300
+EXCERPT = 200
 """Characters."""
-SAMPLE = 64
+SAMPLE = 16
 """Excerpts of a cell in one epoch."""
 MAX_CELLS = 4096
 OTHERS = "(others)"

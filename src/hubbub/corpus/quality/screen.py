@@ -13,7 +13,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.corpus.quality.custom import load_filter
 from hubbub.corpus.quality.language import language_of
 from hubbub.corpus.quality.scripts import SCRIPTS_OF, foreign_letters, latin_share, mixed_words
-from hubbub.corpus.quality.words import LEAKS, OPENINGS, REFUSALS, SPEAKERS
+from hubbub.corpus.quality.words import APOLOGIES, LEAKS, PREAMBLES, REFUSALS, SPEAKERS
 from hubbub.corpus.recipe import Bounds, Filters, Recipe
 
 _RUN = re.compile(r"(.)\1{24,}")
@@ -55,8 +55,10 @@ class Screen:
         if not (filters.refusals or filters.leaks or self._literals):
             return None
         low = text.lower()
-        if filters.refusals and (low.startswith(OPENINGS) or any(phrase in low for phrase in REFUSALS)):
+        if filters.refusals and (low.startswith(APOLOGIES) or any(phrase in low for phrase in REFUSALS)):
             return "refusal"
+        if filters.refusals and low.startswith(PREAMBLES) and "\n" in low:
+            return "preamble"
         if filters.leaks and (any(leak in low for leak in LEAKS) or _speaks(low)):
             return "template_leak"
         if any(literal in text for literal in self._literals):

@@ -30,30 +30,25 @@ REFUSALS = (
     "мои обучающие данные",
 )
 """Said anywhere in the text."""
-OPENINGS = (
-    "i'm sorry",
-    "i am sorry",
-    "i apologize",
+APOLOGIES = ("i'm sorry", "i am sorry", "i apologize", "извините", "прошу прощения")
+"""Said at the start."""
+PREAMBLES = (
     "sure, here",
     "sure! here",
     "certainly! here",
     "certainly, here",
     "of course! here",
-    "here is the",
-    "here's the",
-    "here is a ",
-    "here's a ",
-    "here are the",
+    "here is ",
+    "here's ",
     "here are ",
-    "извините",
-    "прошу прощения",
     "конечно, вот",
     "конечно! вот",
     "вот текст",
     "вот статья",
     "вот ваш",
+    "вот несколько",
 )
-"""Said at the start: the model speaks to whoever asked instead of writing."""
+"""Said at the start: the model speaks to whoever asked. A first line of this kind that ends in a colon is cut off."""
 LEAKS = (
     "<|",
     "|>",
