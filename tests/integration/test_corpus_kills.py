@@ -6,11 +6,15 @@ import asyncio
 import random
 from pathlib import Path
 
+import psutil
+
 from hubbub.corpus.reading import Reading
+from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule
 from support.corpus_kit import begin, corpus, done_items, engine, killed_at, run, shards, write_recipe
 
 KILLS = 12
+SERVER = "hubbub.engines.simulated_server"
 
 
 async def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
@@ -62,15 +66,27 @@ async def test_faults_of_the_engine_change_no_byte(tmp_path: Path) -> None:
 
 
 async def test_a_killed_engine_of_its_own_comes_back(tmp_path: Path) -> None:
-    """``--engine simulated``: it crashes in the middle, and is started again on the same address."""
-    recipe = write_recipe(tmp_path, target="60KB")
-    flags = "--step-ms 2 --sequence-ms 0 --context-token-ms 0 --output-median 40 --max-sequences 16"
-    code, _, err = await run(recipe, tmp_path / "whole", "simulated", "--engine-flags", flags)
-    assert code == 0, err
-    crash = f"{flags} --fault crash:after_tokens=30,rate=0.02"
-    code, _, err = await run(recipe, tmp_path / "killed", "simulated", "--engine-flags", crash)
-    assert code == 0, err
-    assert shards(tmp_path / "killed") == shards(tmp_path / "whole")
+    """``--engine simulated``: killed twice in the middle, it is started again on the same address."""
+    recipe, out = write_recipe(tmp_path, target="60KB"), tmp_path / "killed"
+    flags = "--step-ms 2 --sequence-ms 0 --context-token-ms 0 --output-median 40 --output-sigma 0.5"
+    async with engine(pace=Pace(0.002, 0, 0, 0, 0)) as url:
+        assert (await run(recipe, tmp_path / "whole", url))[0] == 0
+    process = await begin(
+        "run", str(recipe), "--out", str(out), "--engine", "simulated", "--engine-flags", flags, "--concurrency", "4"
+    )
+    for at in (20, 60):
+        while done_items(out) < at:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        engines = [c for c in psutil.Process(process.pid).children(recursive=True) if SERVER in c.cmdline()]
+        assert engines
+        for child in engines:
+            child.kill()
+    _, err = await process.communicate()
+    assert process.returncode == 0, err
+    assert shards(out) == shards(tmp_path / "whole")
+    with Reading.open(out) as reading:
+        assert reading.counters()["fault:away"] > 0
 
 
 async def test_a_target_raised_later_goes_on_from_the_same_bytes(tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def verify(folder: Folder) -> None:
 def export(
     folder: Folder,
     to: Annotated[str, typer.Option("--to", help="File or folder to write; - is stdout (jsonl only).")],
-    format: Annotated[str, typer.Option("--format", help="jsonl, parquet, obsidian, html or card.")] = "jsonl",
+    format: Annotated[
+        str, typer.Option("--format", help="jsonl, parquet, obsidian, html or dataset (with a card).")
+    ] = "jsonl",
 ) -> None:
     """Write the corpus in another form; links lead only to records that are there."""
     from hubbub.cli.corpus_folder import export as write

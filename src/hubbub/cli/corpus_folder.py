@@ -126,7 +126,7 @@ def export(folder: Path, format: str, to: str) -> None:
         items = Items(recipe)
         for weights in epochs.values():
             items.learn(msgspec.json.decode(weights, type=EpochWeights))
-        corpus = Corpus(lambda: map(decode, reading.lines()), recipe, manifest, items)
+        corpus = Corpus(records=lambda: map(decode, reading.lines()), recipe=recipe, items=items, manifest=manifest)
         written = export_corpus(corpus, format, None if to == "-" else Path(to))
     if written is not None:
         typer.echo(f"{manifest['records']:,} records as {format}: {written}", err=True)

@@ -13,7 +13,7 @@ GROWTH = 0.05
 """Added a round, as a share of the ceiling: back from one half in about ten rounds."""
 CUT = 0.5
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S = 10.0
 LONGEST_TOLD_S = 300.0
 """A rate limit by the minute tells waits of up to a minute; what tells an hour is looked at sooner."""
 
