@@ -123,6 +123,7 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
         if kill_at is not None and now >= kill_at:
             process.kill()
             lives.kills += 1
+            break
         time.sleep(LOOK_S)
     code = process.wait()
     lives.wall_s += time.perf_counter() - began

@@ -72,6 +72,7 @@ class View:
         self._console = Console()
         self._rich: RichLive | None = None
         self._next = 0.0
+        self._state = ""
         if self._console.is_terminal and not json_lines:
             self._rich = RichLive(console=self._console, auto_refresh=False, transient=True)
 
@@ -87,8 +88,8 @@ class View:
     def told(self, live: Live) -> None:
         if self._rich is not None:
             self._rich.update(self.picture(live), refresh=True)
-        elif time.monotonic() >= self._next or live.state not in ("running", "paused"):
-            self._next = time.monotonic() + LINE_S
+        elif time.monotonic() >= self._next or live.state != self._state:
+            self._next, self._state = time.monotonic() + LINE_S, live.state
             self.line(live)
 
     def line(self, live: Live) -> None:

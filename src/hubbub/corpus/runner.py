@@ -54,6 +54,9 @@ YIELD_EVERY = 32
 """Items decided before the event loop gets a turn: about 10 ms."""
 STOP_S = 30.0
 """How long a stop waits for requests that are in flight."""
+ASKED_LEAST = 8
+ASKED_FACTOR = 1.5
+"""Items asked for beyond those decided: these, and this many times what the target seems to need."""
 LOST_IN_A_ROW = 50
 """A run whose items were given up so many times in a row, with none between that was not, stops."""
 
@@ -127,6 +130,8 @@ class Runner:
         self._lost_in_a_row = 0
         self._fault: BaseException | None = None
         self._over = False
+        output = next(step for step in recipe.steps if step.name == recipe.output.step)
+        self._tokens = output.sampling.max_tokens
         self._measured: tuple[int, dict[str, float | None]] = (0, {})
         self._disk = ThreadPoolExecutor(1, "corpus-disk")
 
@@ -165,14 +170,24 @@ class Runner:
         """Begin as many items as there are free places, while the window and the recorded weights allow."""
         if self._stopping.is_set():
             return
+        wanted = self._wanted()
         for _ in range(self._slots.free - self._starting()):
             index = self._next
-            if not self._window.admits(index) or not self.items.ready(index):
+            if index >= wanted or not self._window.admits(index) or not self.items.ready(index):
                 return
             self._next += 1
             task = asyncio.get_running_loop().create_task(self._work(index))
             self._tasks.add(task)
             task.add_done_callback(self._worked)
+
+    def _wanted(self) -> int:
+        """The index before which the target should be reached, and a half more: what is asked beyond it is waste."""
+        decided, amount = self.judge.next_index, self._amount()
+        if amount:
+            share = amount / decided
+        else:
+            share = self.recipe.target.of(bytes=2 * self._tokens, tokens=self._tokens, records=1)
+        return decided + ASKED_LEAST + int(ASKED_FACTOR * (self.recipe.target.amount - amount) / share)
 
     def _starting(self) -> int:
         """Items whose task exists and has not asked for its place yet."""
