@@ -6,7 +6,7 @@ killed with SIGKILL at random moments and started again each time; at the end ev
 those of the command alone, all its lives together. The stages are then timed one by one, in one process, on texts of
 the same engine.
 
-usage: python -m benchmarks.corpus_gigabyte [BYTES] [--kills 20] [--concurrency 128] [--compare] [--keep DIR]
+usage: python -m benchmarks.corpus_gigabyte [BYTES] [--kills 20] [--concurrency 128] [--processes 0] [--compare]
 """
 
 from __future__ import annotations
@@ -113,10 +113,11 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
     cpu = started = 0.0
     while process.poll() is None:
         try:
-            times, rss = process.cpu_times(), process.memory_info().rss
+            family = [process, *process.children(recursive=True)]
+            cpu = sum(sum(member.cpu_times()[:2]) for member in family)
+            lives.peak_rss = max(lives.peak_rss, sum(member.memory_info().rss for member in family))
         except psutil.Error:
             break
-        cpu, lives.peak_rss = times.user + times.system, max(lives.peak_rss, rss)
         now = accepted(folder)
         if not started and now > before:
             started = time.perf_counter() - began
@@ -142,9 +143,9 @@ def accepted(folder: Path) -> int:
         return 0  # nothing is there yet
 
 
-def whole_run(recipe: Path, folder: Path, url: str, size: int, kills: int, concurrency: int) -> Lives:
+def whole_run(recipe: Path, folder: Path, url: str, size: int, kills: int, concurrency: int, processes: int) -> Lives:
     argv = [sys.executable, "-m", "hubbub", "corpus", "run", str(recipe), "--out", str(folder), "--engine", url]
-    argv += ["--json-lines", "--bytes", str(size), "--concurrency", str(concurrency)]
+    argv += ["--json-lines", "--bytes", str(size), "--concurrency", str(concurrency), "--processes", str(processes)]
     rng, lives = random.Random(size), Lives()
     for kill_at in [*sorted(rng.randrange(size) for _ in range(kills)), None]:
         if one_life(argv, folder, kill_at, lives):
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("size", nargs="?", default="1GB", metavar="BYTES")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--concurrency", type=int, default=128)
+    parser.add_argument("--processes", type=int, default=0, help="for the filters")
     parser.add_argument("--compare", action="store_true", help="once more without kills, and compare the bytes")
     parser.add_argument("--keep", type=Path, help="leave the run's folder there")
     options = parser.parse_args()
@@ -211,7 +213,9 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
     recipe = place / "recipe.toml"
     recipe.write_text(RECIPE)
     with Engine() as engine:
-        lives = whole_run(recipe, place / "run", engine.url, size, options.kills, options.concurrency)
+        lives = whole_run(
+            recipe, place / "run", engine.url, size, options.kills, options.concurrency, options.processes
+        )
         with Reading.open(place / "run") as reading:
             counters = reading.counters()
         began = time.perf_counter()
@@ -221,7 +225,7 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
             sys.exit("unsound: " + "; ".join(found.faults))
         same = None
         if options.compare:
-            whole_run(recipe, place / "undisturbed", engine.url, size, 0, options.concurrency)
+            whole_run(recipe, place / "undisturbed", engine.url, size, 0, options.concurrency, options.processes)
             same = files(place / "run") == files(place / "undisturbed")
         staged = uvloop.run(stages(recipe, engine.url, place / "stages"))
     on_disk = sum(path.stat().st_size for path in (place / "run").glob("shard-*.zst"))

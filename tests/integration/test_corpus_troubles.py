@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from hubbub.core.errors import Conflict
 from hubbub.corpus.asking import Patience
+from hubbub.corpus.board import Live
 from hubbub.corpus.client import RequestFault
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.runner import RunnerConfig, State
@@ -141,7 +143,7 @@ async def test_a_hanging_engine_is_seen_and_asked_again(tmp_path: Path) -> None:
         async with http.post("/faults", json=HANG) as put:
             assert put.status == 200, await put.text()
         outcome = await in_process(
-            recipe, tmp_path / "hung", url, QUICK, lambda: told.append(asyncio.create_task(restarted()))
+            recipe, tmp_path / "hung", url, QUICK, hangs=lambda: told.append(asyncio.create_task(restarted()))
         )
         await asyncio.gather(*told)
     assert outcome.state is State.FINISHED
@@ -235,6 +237,27 @@ async def test_verify_tells_which_shard_is_cut_short_or_edited(tmp_path: Path) -
     code, out, _ = await corpus("verify", str(tmp_path / "out"))
     assert code == 1
     assert "unsound" in out
+
+
+def patient(event: threading.Event) -> None:
+    assert event.wait(60)
+
+
+async def test_what_is_decided_during_the_last_commit_is_written_too(tmp_path: Path) -> None:
+    """The disk takes its time over the first group until the target is reached: the rest still gets there."""
+    reached = threading.Event()
+
+    def told(live: Live) -> None:
+        if live.amount >= live.target:
+            reached.set()
+
+    async with engine() as url:
+        recipe = write_recipe(tmp_path, target="40KB")
+        await in_process(recipe, tmp_path / "whole", url)
+        await in_process(recipe, tmp_path / "slow", url, told=told, keep=lambda: patient(reached))
+    assert reached.is_set()
+    assert counters(tmp_path / "slow")["bytes"] >= 40_000
+    assert shards(tmp_path / "slow") == shards(tmp_path / "whole")
 
 
 # People ---------------------------------------------------------------------------------------------------------------

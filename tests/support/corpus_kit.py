@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from hubbub.core.errors import StorageError
+from hubbub.corpus.board import Live
 from hubbub.corpus.client import Endpoint, EndpointConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe_check import load
@@ -125,14 +126,21 @@ def lines(folder: Path) -> Sequence[bytes]:
 
 
 async def in_process(
-    recipe: Path, folder: Path, url: str, config: RunnerConfig | None = None, hangs: Callable[[], None] | None = None
+    recipe: Path,
+    folder: Path,
+    url: str,
+    config: RunnerConfig | None = None,
+    *,
+    hangs: Callable[[], None] | None = None,
+    told: Callable[[Live], None] | None = None,
+    keep: Callable[[], None] | None = None,
 ) -> Outcome:
     """One run in this process."""
     with opened(load(recipe), folder) as session:
         async with Endpoint.opened(EndpointConfig(url), session.model) as endpoint:
             session.serve(endpoint.served)
             args = (session.recipe, session.items, session.judge, session.log, endpoint, config)
-            return await Runner(*args, hangs=hangs, keep=session.keep_manifest).run()
+            return await Runner(*args, hangs=hangs, told=told, keep=keep or session.keep_manifest).run()
 
 
 @dataclass

@@ -81,6 +81,10 @@ def run(
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds without any answer after which the run stops, to be gone on with.")
     ] = 600,
+    processes: Annotated[
+        int,
+        typer.Option(min=0, max=64, help="Processes for the filters, where one core cannot keep up with the engine."),
+    ] = 0,
     json_lines: JsonLines = False,
 ) -> None:
     """Write the corpus, from the beginning or from where it stopped. Ctrl-C keeps what is done."""
@@ -97,6 +101,7 @@ def run(
         tuple(same_model or ()),
         engine_flags,
         patience,
+        processes,
     )
     raise typer.Exit(execute(order, out, json_lines=json_lines))
 

@@ -27,6 +27,7 @@ from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
 from hubbub.corpus.recipe_check import load
 from hubbub.corpus.runner import Outcome, Runner, RunnerConfig, State
+from hubbub.corpus.screening import screening
 from hubbub.corpus.session import Session, opened
 
 JOURNAL_S = 10.0
@@ -47,6 +48,7 @@ class Order:
     same_model: tuple[str, ...] = ()
     engine_flags: str | None = None
     patience: float = 600.0
+    processes: int = 0
 
     @property
     def remote(self) -> bool:
@@ -89,7 +91,10 @@ async def _run(order: Order, session: Session, journal: Journal, *, json_lines: 
             session.serve(endpoint.served)
             flight = order.concurrency or min(_in_flight(place, endpoint), MOST_IN_FLIGHT)
             journal.write("engine", url=endpoint.config.base, model=endpoint.served.model, in_flight=flight)
-            with View(session.recipe.name, json_lines=json_lines) as view:
+            with (
+                View(session.recipe.name, json_lines=json_lines) as view,
+                screening(session.recipe, session.judge, order.processes) as screener,
+            ):
                 runner = Runner(
                     session.recipe,
                     session.items,
@@ -97,6 +102,7 @@ async def _run(order: Order, session: Session, journal: Journal, *, json_lines: 
                     session.log,
                     endpoint,
                     RunnerConfig(flight, patience=Patience(give_up_s=order.patience)),
+                    screener=screener,
                     hangs=place.hangs,
                     told=_Told(view, journal),
                     keep=session.keep_manifest,

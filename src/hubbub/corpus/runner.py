@@ -40,6 +40,7 @@ from hubbub.corpus.pressure import Pressure
 from hubbub.corpus.recipe import Recipe
 from hubbub.corpus.reorder import Reorder
 from hubbub.corpus.runlog import RunLog
+from hubbub.corpus.screening import Here, Screener
 from hubbub.corpus.slots import Slots
 
 T = TypeVar("T")
@@ -91,8 +92,8 @@ class Outcome:
 class Runner:
     """One run of one recipe into one log. ``judge`` and ``items`` know already what the log holds.
 
-    ``hangs`` is called when the engine is taken to hang, ``told`` about once a second with how it goes, ``keep`` on the
-    disk's thread after each commit.
+    ``screener`` runs the filters, where that is not to be here. ``hangs`` is called when the engine is taken to hang,
+    ``told`` about once a second with how it goes, ``keep`` on the disk's thread after each commit.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Runner:
         endpoint: Endpoint,
         config: RunnerConfig | None = None,
         *,
+        screener: Screener | None = None,
         hangs: Callable[[], None] | None = None,
         told: Callable[[Live], None] | None = None,
         keep: Callable[[], None] | None = None,
@@ -113,6 +115,7 @@ class Runner:
         self.board = Board()
         self.state = State.RUNNING
         self.reason = ""
+        self._screener = screener or Here(judge)
         self._told = told
         self._keep = keep
         self._slots = Slots(Pressure(self.config.concurrency), self._fill)
@@ -130,6 +133,7 @@ class Runner:
         self._lost_in_a_row = 0
         self._fault: BaseException | None = None
         self._over = False
+        self._screening = 0
         output = next(step for step in recipe.steps if step.name == recipe.output.step)
         self._tokens = output.sampling.max_tokens
         self._measured: tuple[int, dict[str, float | None]] = (0, {})
@@ -143,7 +147,7 @@ class Runner:
             self._finish(State.FINISHED, "the target is reached")
         elif self.judge.stopped:
             self._finish(State.FAILED, self.judge.stopped)
-        others = [self._begun(work) for work in (self._asker.watch(), self._decide(), self._look())]
+        others = [self._begun(work) for work in (self._asker.watch(), self._decide(), self._look(), self._heed())]
         writer = self._begun(self._commit())
         self._fill()
         await self._stopping.wait()
@@ -191,7 +195,7 @@ class Runner:
 
     def _starting(self) -> int:
         """Items whose task exists and has not asked for its place yet."""
-        return len(self._tasks) - self._slots.in_flight - self._slots.waiting
+        return len(self._tasks) - self._slots.in_flight - self._slots.waiting - self._screening
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -216,7 +220,12 @@ class Runner:
         except GivenUp as gone:
             self._window.put(index, gone)
         else:
-            self._window.put(index, self.judge.screen(item, said))
+            self._screening += 1
+            try:
+                screened = await self._screener.screen(item, said)
+            finally:
+                self._screening -= 1
+            self._window.put(index, screened)
         self._arrived.set()
 
     async def _answers(self, item: WorkItem) -> list[Said]:
@@ -301,12 +310,13 @@ class Runner:
     # To the disk ---------------------------------------------------------------------------------------------------
 
     async def _commit(self) -> None:
-        """Group commits: what was decided while the last group was written is the next."""
-        while not self._over:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(COMMIT_S):
-                    await self._full.wait()
-            self._full.clear()
+        """Group commits: what was decided while the last group was written is the next, and the very last one, too."""
+        while not (self._over and self._pending.empty):
+            if not self._over:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(COMMIT_S):
+                        await self._full.wait()
+                self._full.clear()
             if not self._pending.empty:
                 live = msgspec.json.encode(self.live())
                 await self._on_disk(self.log.commit, self._pending.cut(self.judge.drain(), self.board.counts, live))
@@ -346,6 +356,8 @@ class Runner:
     async def _closed(self) -> Outcome:
         live = self.live()
         if not isinstance(self._fault, StorageError):
+            if self._fault is None and self.log.done.first_gap() != self.judge.next_index:
+                raise RuntimeError(f"items up to {self.judge.next_index} are decided, {self.log.done} are on the disk")
             await self._on_disk(self.log.end)
             encoded = msgspec.json.encode(live).decode()
             await self._on_disk(self.log.set_meta, state=self.state, reason=self.reason, live=encoded)
@@ -361,13 +373,18 @@ class Runner:
     # How it goes ---------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Once a second: rates, whoever listens, and what another process wants of this run."""
+        """Once a second: rates, and whoever listens."""
         while True:
             await asyncio.sleep(1.0)
             totals = self.judge.totals
             self.board.mark(amount=self._amount(), bytes=totals.bytes, records=totals.records)
             if self._told is not None:
                 self._told(self.live())
+
+    async def _heed(self) -> None:
+        """Once a second: what another process wants of this run."""
+        while True:
+            await asyncio.sleep(1.0)
             want = await self._on_disk(self.log.meta, "want")
             if want == "stop":
                 self.stop()
