@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from aiohttp import web
 
 from hubbub.core.errors import Conflict
 from hubbub.corpus.asking import Patience
-from hubbub.corpus.board import Live
 from hubbub.corpus.client import RequestFault
 from hubbub.corpus.reading import Reading
-from hubbub.corpus.runner import RunnerConfig, State
+from hubbub.corpus.runner import Runner, RunnerConfig, State
 from hubbub.corpus.verify import verify
 from support.corpus_kit import (
     Odd,
@@ -239,23 +238,18 @@ async def test_verify_tells_which_shard_is_cut_short_or_edited(tmp_path: Path) -
     assert "unsound" in out
 
 
-def patient(event: threading.Event) -> None:
-    assert event.wait(60)
-
-
 async def test_what_is_decided_during_the_last_commit_is_written_too(tmp_path: Path) -> None:
     """The disk takes its time over the first group until the target is reached: the rest still gets there."""
-    reached = threading.Event()
 
-    def told(live: Live) -> None:
-        if live.amount >= live.target:
-            reached.set()
+    def slowly(runner: Runner) -> None:
+        while runner.state is State.RUNNING:
+            time.sleep(0.01)
 
     async with engine() as url:
         recipe = write_recipe(tmp_path, target="40KB")
         await in_process(recipe, tmp_path / "whole", url)
-        await in_process(recipe, tmp_path / "slow", url, told=told, keep=lambda: patient(reached))
-    assert reached.is_set()
+        outcome = await in_process(recipe, tmp_path / "slow", url, kept=slowly)
+    assert outcome.state is State.FINISHED
     assert counters(tmp_path / "slow")["bytes"] >= 40_000
     assert shards(tmp_path / "slow") == shards(tmp_path / "whole")
 

@@ -16,7 +16,6 @@ from typing import Any
 from aiohttp import web
 
 from hubbub.core.errors import StorageError
-from hubbub.corpus.board import Live
 from hubbub.corpus.client import Endpoint, EndpointConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe_check import load
@@ -132,15 +131,15 @@ async def in_process(
     config: RunnerConfig | None = None,
     *,
     hangs: Callable[[], None] | None = None,
-    told: Callable[[Live], None] | None = None,
-    keep: Callable[[], None] | None = None,
+    kept: Callable[[Runner], None] | None = None,
 ) -> Outcome:
-    """One run in this process."""
+    """One run in this process. ``kept`` is called on the disk's thread after each commit."""
     with opened(load(recipe), folder) as session:
         async with Endpoint.opened(EndpointConfig(url), session.model) as endpoint:
             session.serve(endpoint.served)
             args = (session.recipe, session.items, session.judge, session.log, endpoint, config)
-            return await Runner(*args, hangs=hangs, told=told, keep=keep or session.keep_manifest).run()
+            runner = Runner(*args, hangs=hangs, keep=(lambda: kept(runner)) if kept else session.keep_manifest)
+            return await runner.run()
 
 
 @dataclass
