@@ -3,7 +3,7 @@
     python -m benchmarks.corpus_pipeline --records 20000
 
 Answers are made up here (random words, 1 kB), so nothing is rejected and every filter runs to its end; one in ten is a
-near-copy. Process CPU time, one process, no engine. The table is in benchmarks/results/corpus-pipeline.md.
+near-copy. Process CPU time, one process, no engine.
 """
 
 from __future__ import annotations

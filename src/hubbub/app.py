@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shlex
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,15 +18,15 @@ from hubbub import __version__
 from hubbub.core.errors import ConfigError
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import EngineId
-from hubbub.engines.models import resolve_model
-from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
-from hubbub.engines.openvino import OpenVINOEngine
+from hubbub.engines.catalog import kind_of
+from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.process_engine import ProcessEngine
-from hubbub.engines.simulated import SimulatedProcessEngine
+from hubbub.engines.simulated import SimulatedOptions
 from hubbub.gateway.app import Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
 from hubbub.gateway.keyring import KeyRing
+from hubbub.planner.service import PlanService
 from hubbub.ports import Engine, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
@@ -58,6 +57,7 @@ class App:
     telemetry: Telemetry
     engines: tuple[Engine, ...]
     doors: Doors
+    planner: PlanService
 
     def web(self) -> web.Application:
         """The HTTP side."""
@@ -69,6 +69,7 @@ class App:
             health=self.health,
             metrics=self.metrics,
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
+            plan=self.planner.answer,
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -162,7 +163,7 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
-    return App(settings, store, dispatcher, hub, chats, telemetry, engines, doors or Doors())
+    return App(settings, store, dispatcher, hub, chats, telemetry, engines, doors or Doors(), PlanService())
 
 
 def placed(config: StoreConfig, data: Path) -> StoreConfig:
@@ -172,17 +173,21 @@ def placed(config: StoreConfig, data: Path) -> StoreConfig:
 
 def engine_of(settings: Settings, data: Path) -> Engine:
     """The engine that the settings name. Raises ConfigError or NotFound (no such model)."""
-    kind = settings.engine.kind
-    logs = data / "logs"
-    if kind == "simulated":
-        return SimulatedProcessEngine(EngineId("simulated"), logs, shlex.split(settings.engine.flags))
-    if kind == "openvino":
-        model = resolve_model(settings.engine.model)
-        log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
-        return OpenVINOEngine(EngineId("openvino"), model, settings.openvino, logs)
-    if kind.startswith(("http://", "https://")):
-        return OpenAIWireEngine(EngineId(kind), WireConfig(kind, api_key=settings.engine.api_key))
-    raise ConfigError(f"engine.kind is {kind!r}: it can be openvino, simulated or an http:// address")
+    engine = settings.engine
+    remote = engine.kind.startswith(("http://", "https://"))
+    kind = kind_of("openai" if remote else engine.kind)
+    options = {"openvino": settings.openvino, "simulated": SimulatedOptions(engine.flags)}.get(kind.name)
+    return kind.build(
+        EngineSpec(
+            EngineId(engine.kind),
+            kind.name,
+            data / "logs",
+            model=engine.model,
+            url=engine.kind if remote else "",
+            api_key=engine.api_key,
+            options=options,
+        )
+    )
 
 
 @contextlib.asynccontextmanager
@@ -197,6 +202,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         app = await build(settings, doors, weights)
         stack.push_async_callback(app.store.close)
         stack.push_async_callback(app.dispatcher.close)
+        stack.push_async_callback(app.planner.close)
         await app.dispatcher.start()
         await app.hub.start()
         serving = runner(app.web())

@@ -82,6 +82,7 @@ async def test_title_style_and_metadata_change_by_themselves() -> None:
             "temperature": None,
             "top_p": None,
             "max_tokens": 3,
+            "adapter": None,
         }
         assert restyled["title"] == "New"
         _, marked = await house.call("PATCH", url, json={"metadata": {"a": "b"}})

@@ -13,10 +13,13 @@ from hubbub.core.types import (
     AnswerId,
     AnswerKind,
     AnswerStatus,
+    Chat,
+    ChatId,
     FinishReason,
     Role,
     Sampling,
     Style,
+    UserId,
 )
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule
@@ -24,7 +27,7 @@ from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig
 from hubbub.ports import JournalEntry
 from hubbub.runtime.chats import ChatEdit
-from hubbub.runtime.hub import Ask
+from hubbub.runtime.hub import Ask, HubConfig
 from hubbub.runtime.run import replayed
 from hubbub.store.memory import MemoryStore
 from support.house import FAST, ME, OTHER, house, says
@@ -190,7 +193,7 @@ async def test_a_full_queue_refuses_and_keeps_nothing() -> None:
         assert refusal.value.retry_after is not None
         assert 1 <= refusal.value.retry_after <= 120
         assert await home.texts(chat.id) == []
-        assert not home.hub.busy(chat.id)
+        assert not home.hub.busy(ME, chat.id)
 
 
 async def test_a_prompt_beyond_the_window_names_both_lengths() -> None:
@@ -199,7 +202,7 @@ async def test_a_prompt_beyond_the_window_names_both_lengths() -> None:
         with pytest.raises(ContextTooLong, match=r"has \d{3} tokens.*is 100 tokens"):
             await home.hub.ask(home.ask("word " * 300, chat=chat.id))
         assert await home.texts(chat.id) == []
-        assert not home.hub.busy(chat.id)
+        assert not home.hub.busy(ME, chat.id)
 
 
 async def test_an_unknown_model_lists_those_there_are() -> None:
@@ -247,3 +250,60 @@ async def test_fork_and_remove() -> None:
             await home.chats.remove(ME, chat.id, nodes[0].item.id)
         with pytest.raises(NotFound):
             await home.chats.fork(OTHER, chat.id)
+
+
+class Gated(MemoryStore):
+    """Who is not ME waits at ``gate`` to look for a chat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def chat(self, user: UserId, chat: ChatId) -> Chat | None:
+        if user != ME:
+            self.came.set()
+            await self.gate.wait()
+        return await super().chat(user, chat)
+
+
+async def test_who_names_a_strangers_chat_does_not_hold_it_up() -> None:
+    store = Gated()
+    async with house(store=store) as home:
+        chat = await home.chats.create(ME, [])
+        intrusion = asyncio.create_task(home.hub.ask(Ask(OTHER, AnswerKind.RESPONSE, (says("Mine?"),), chat=chat.id)))
+        await store.came.wait()
+        live = await home.hub.ask(home.ask("Mine.", chat=chat.id))
+        store.gate.set()
+        with pytest.raises(NotFound):
+            await intrusion
+        await live.ended()
+        assert home.hub.idle()
+
+
+class Listed(MemoryStore):
+    """Keeps what each write of the journal held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[list[JournalEntry]] = []
+
+    async def append(self, entries: Sequence[JournalEntry]) -> None:
+        self.written.append(list(entries))
+        await super().append(entries)
+
+
+async def test_a_first_word_does_not_wait_for_the_words_of_others() -> None:
+    store = Listed()
+    slow = HubConfig(coalesce_seconds=1.0, coalesce_seconds_per_stream=1.0)
+    async with house(store=store, hub=slow) as home:
+        long = await home.hub.ask(home.ask("Talk on and on.", sampling=Sampling(max_tokens=2000)))
+        await long.more(0)
+        first = {long.answer.id}
+        for number in range(10):
+            live = await home.hub.ask(home.ask(f"Number {number}", sampling=Sampling(max_tokens=50)))
+            await live.more(0)
+            first.add(live.answer.id)
+        # The long answer says something in every step: a write without it is one of first words alone.
+        alone = [entries for entries in store.written if long.answer.id not in {entry.answer for entry in entries}]
+        assert any(entry.start == 0 for entries in alone for entry in entries)
+        await home.hub.cancel(ME, long.answer.id)

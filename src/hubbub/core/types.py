@@ -109,7 +109,7 @@ class Request:
     """One run of a model: what the scheduler weighs and an engine is handed.
 
     ``prompt_tokens`` is an estimate until the engine has counted. ``partial`` is what an earlier attempt already said:
-    an engine continues it as a prefix of the answer.
+    an engine continues it as a prefix of the answer. ``adapter``: the LoRA adapter to speak with, empty for none.
     """
 
     id: RequestId
@@ -121,6 +121,7 @@ class Request:
     messages: tuple[Message, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     partial: str = ""
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,9 @@ class EngineState:
 
     ``kv_tokens``: KV-cache room in tokens. ``context_window``: tokens of input and output one request may have.
     ``max_sequences``: requests decoded together. ``steps``: steps made so far; while it rises the engine works, also
-    when a long prefill says nothing (0: not told). ``details`` are the engine's own words (flags, version), for people.
+    when a long prefill says nothing (0: not told). ``adapters``: the LoRA adapters it has loaded; without
+    ``mixes_adapters`` all requests it decodes together must have the same one. ``details`` are the engine's own words
+    (flags, version), for people.
     """
 
     models: tuple[str, ...]
@@ -167,6 +170,8 @@ class EngineState:
     waiting: int = 0
     kv_used: float = 0.0
     steps: int = 0
+    adapters: tuple[str, ...] = ()
+    mixes_adapters: bool = True
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -211,13 +216,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How one chat speaks: a system prompt and defaults for sampling, used where a request says nothing itself."""
+    """How one chat speaks: a system prompt, a LoRA adapter and defaults for sampling, used where a request says nothing
+    itself."""
 
     system_prompt: str | None = None
     model: str | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,3 +320,4 @@ class Answer:
     completed_at: float | None = None
     cuts: tuple[tuple[int, int], ...] = ()
     asked: Asked | None = None
+    error_param: str | None = None

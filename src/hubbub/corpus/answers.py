@@ -111,8 +111,16 @@ def _from_numbers(text: str) -> list[str]:
         if expected is None or number == expected:
             marks.append((match.start(), match.end()))
             expected = number + 1
+    if not marks:
+        return _from_bullets(text)
     ends = [*(start for start, _ in marks[1:]), len(text)]
     return [_unquoted(text[start:end].strip()) for (_, start), end in zip(marks, ends, strict=False)]
+
+
+def _from_bullets(text: str) -> list[str]:
+    """Where a model made a list without numbers; one bullet alone is no list."""
+    lines = [line for line in text.splitlines() if _BULLET.match(line)]
+    return [_unmarked(line) for line in lines] if len(lines) > 1 else []
 
 
 def _unmarked(line: str) -> str:

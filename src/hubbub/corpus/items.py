@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from hubbub.core.errors import ConfigError
 from hubbub.core.types import Message, Role, Sampling
 from hubbub.corpus.answers import RejectedAnswer, cleaned, read_json, score_of, split, text_field
 from hubbub.corpus.draws import bits, request_seed, spread_value
@@ -21,7 +22,7 @@ from hubbub.corpus.recipe import Column, Per, Recipe, SamplingSpec, SeedFile, St
 from hubbub.corpus.record import Link, Value, record_id
 from hubbub.corpus.sampler import Sampler
 from hubbub.corpus.steering import LAG, EpochWeights
-from hubbub.corpus.templates import Template, compiled, condition
+from hubbub.corpus.templates import Template, TemplateFault, compiled, condition
 
 
 class EpochUnknown(LookupError):
@@ -114,7 +115,7 @@ class Items:
         return index // self.recipe.epoch in self._weights
 
     def item(self, index: int) -> WorkItem:
-        """Raises EpochUnknown where the weights of its epoch are not known, TemplateFault where a template fails."""
+        """Raises EpochUnknown where the weights of its epoch are not known, ConfigError where a template fails."""
         shared, cell = self._shared(index)
         pack = self.recipe.texts_per_item
         rows = tuple(self._row(index, part, shared) for part in range(pack)) if self.recipe.pack else ()
@@ -182,10 +183,11 @@ class Items:
 
     def _call(self, item: WorkItem, step: _Step, outputs: Mapping[str, Any], attempt: int) -> Call:
         values = self._values(item, outputs)
-        messages = []
-        if step.system is not None:
-            messages.append(Message(Role.SYSTEM, step.system.render(values)))
-        messages.append(Message(Role.USER, step.prompt.render(values)))
+        try:
+            messages = [Message(Role.SYSTEM, step.system.render(values))] if step.system else []
+            messages.append(Message(Role.USER, step.prompt.render(values)))
+        except TemplateFault as fault:
+            raise ConfigError(f"the prompt of step {step.spec.name!r} fails for item {item.index}: {fault}") from fault
         sampling = self._sampling(step.spec, item.index, attempt)
         return Call(step.spec.name, tuple(messages), sampling, self.recipe.model)
 
@@ -220,7 +222,10 @@ class Items:
         weights = self._weights.get(index // self.recipe.epoch)
         if weights is None:
             raise EpochUnknown(f"item {index} needs the weights of epoch {index // self.recipe.epoch}")
-        values, cell = self._sampler.shared(index, weights)
+        try:
+            values, cell = self._sampler.shared(index, weights)
+        except TemplateFault as fault:
+            raise ConfigError(f"a column's template fails for item {index}: {fault}") from fault
         values.pop("index")
         values.pop("cluster", None)
         return values, cell

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from hubbub.core.errors import ConfigError
+from hubbub.corpus.items import Items
 from hubbub.corpus.problems import Notes, Problem, RecipeError, Table, nearest
 from hubbub.corpus.recipe import (
     Card,
@@ -40,6 +42,8 @@ from hubbub.corpus.recipe_filters import read_filters
 from hubbub.corpus.recipe_steps import read_sampling, read_steps
 from hubbub.corpus.toml_lines import Lines
 
+TRIED = 3
+"""Items made to check a recipe."""
 MAX_FILE_BYTES = 4_000_000
 _UNITS = {
     "": 1,
@@ -84,7 +88,19 @@ def parse(
     if notes.problems:
         raise RecipeError(str(path), notes.problems)
     recipe = replace(recipe, seed=recipe.seed if seed is None else seed, model=model or recipe.model)
-    return replace(recipe, digest=_digest(values, recipe))
+    recipe = replace(recipe, digest=_digest(values, recipe))
+    _try(recipe)
+    return recipe
+
+
+def _try(recipe: Recipe) -> None:
+    """Makes the first items and prompts: what only shows on real values is told now. Raises RecipeError."""
+    items = Items(recipe)
+    try:
+        for index in range(TRIED):
+            items.next_call(items.item(index), ())
+    except ConfigError as fault:
+        raise RecipeError(str(recipe.path), [Problem(0, "", str(fault))]) from fault
 
 
 def parse_target(text: str) -> Target:

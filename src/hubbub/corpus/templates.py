@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jinja2
 import jinja2.meta
 import jinja2.nodes
 import jinja2.sandbox
+
+from hubbub.core.errors import ConfigError
 
 MAX_NODES = 600
 MAX_DEPTH = 10
@@ -46,7 +49,7 @@ _REFUSED: dict[type[jinja2.nodes.Node], str] = {
 }
 
 
-class TemplateFault(ValueError):
+class TemplateFault(ConfigError):
     """A template that cannot be used, or that failed on its data. ``line`` counts from 1 within the template."""
 
     def __init__(self, message: str, line: int = 1) -> None:
@@ -129,12 +132,11 @@ class Template:
                     raise TemplateFault(f"comes out longer than {MAX_CHARS} characters")
                 pieces.append(piece)
         except (jinja2.TemplateError, TypeError, KeyError, ValueError, ArithmeticError) as fault:
-            if isinstance(fault, TemplateFault):
-                raise
             raise TemplateFault(str(fault)) from fault
         return "".join(pieces)
 
 
+@lru_cache(maxsize=1024)
 def compiled(source: str) -> Template:
     """Raises TemplateFault for what is no Jinja2, or is out of bounds."""
     tree = _parsed(source)

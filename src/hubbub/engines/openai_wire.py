@@ -8,7 +8,7 @@ no timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -17,34 +17,24 @@ import msgspec
 from hubbub.core.errors import ConfigError, EngineLost, EngineUnavailable, HubbubError
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId
 from hubbub.engines.chat_stream import ChatStream
-from hubbub.engines.probe import decode_capacity, fetch, fetch_token_count
+from hubbub.engines.dialect import Dialect, Limits, Site
+from hubbub.engines.http_stream import CONNECT_TIMEOUT_S, KEEPALIVE_S, HttpPool
 from hubbub.engines.remote_errors import error_of_response, error_of_transport
-from hubbub.engines.wire_body import chat_body
 from hubbub.ports import Sink
 
-CONNECT_TIMEOUT_S = 5.0
-KEEPALIVE_S = 4.0
-"""Below the 5 s after which uvicorn, under most engines, closes an idle connection: none is reused while it closes."""
-DRAIN_TIMEOUT_S = 1.0
-DEFAULT_WINDOW = 8192
-"""Tokens; for an engine that does not say, where nothing is configured."""
+ERROR_BYTES = 65_536
+"""No more of an error's body is read."""
+_STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
 
 
 @dataclass(frozen=True, slots=True)
 class WireConfig:
-    """Where the engine is, and what it can hold where it does not say so itself.
-
-    ``url`` ends before ``/v1``. ``models``: empty takes what the engine lists. Zero for ``context_window`` (tokens)
-    takes what the engine lists for its first model; zero for ``kv_tokens`` means room for ``max_sequences`` full
-    windows. ``silence_s``: a stream without a word for so long is given up.
-    """
+    """Where the engine is. ``url`` ends before ``/v1``. ``silence_s``: a stream without a word for so long is given
+    up."""
 
     url: str
     api_key: str = field(default="", repr=False)
-    models: tuple[str, ...] = ()
-    context_window: int = 0
-    max_sequences: int = 64
-    kv_tokens: int = 0
+    limits: Limits = field(default_factory=Limits)
     silence_s: float = 120.0
 
     def __post_init__(self) -> None:
@@ -68,27 +58,19 @@ class _Stream:
     task: asyncio.Task[None] | None = None
 
 
-class _Model(msgspec.Struct):
-    id: str
-    max_model_len: int | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
 class OpenAIWireEngine:
     """Engine port over HTTP and SSE."""
 
-    def __init__(self, engine_id: EngineId, config: WireConfig) -> None:
+    def __init__(self, engine_id: EngineId, config: WireConfig, dialect: Dialect | None = None) -> None:
         self.id = engine_id
         self.config = config
+        self.dialect = dialect or Dialect()
         self._streams: dict[RequestId, _Stream] = {}
         self._http: aiohttp.ClientSession | None = None
+        self._posts: HttpPool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._known: EngineState | None = None
-        self._says_capacity = True
 
     def __repr__(self) -> str:
         return f"OpenAIWireEngine({self.id!r}, {self.config.base!r}, in_flight={len(self._streams)})"
@@ -97,25 +79,15 @@ class OpenAIWireEngine:
 
     async def start(self) -> EngineState:
         self._known = None
-        self._says_capacity = True
         return await self.state()
 
     async def state(self) -> EngineState:
         """Raises EngineUnavailable."""
-        base = self.config.base
-        if self._says_capacity:
-            status, body = await fetch(self._session(), base + "/capacity")
-            if status == 200:
-                return decode_capacity(base, body)
-            if status >= 500:
-                raise EngineUnavailable(self._error(error_of_response(status, None, body)).message)
-            self._says_capacity = False
-        status, body = await fetch(self._session(), base + "/health")
-        if status >= 500:
-            raise EngineUnavailable(f"{base}/health answered {status}", retry_after=1.0)
-        if self._known is None or status == 404:
-            self._known = await self._listed()
-        return replace(self._known, running=len(self._streams))
+        try:
+            self._known = await self.dialect.state(self._site(), self._known)
+        except EngineUnavailable as error:
+            raise self._error(error) from None
+        return replace(self._known, running=max(self._known.running, len(self._streams)))
 
     def submit(self, request: Request, sink: Sink) -> None:
         self.cancel(request.id)  # a second attempt ends the first
@@ -136,10 +108,8 @@ class OpenAIWireEngine:
             asyncio.get_running_loop().call_soon(stream.sink, request, Chunk(finish=FinishReason.CANCELLED))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int | None:
-        model = self.config.models[0] if self.config.models else ""
-        if self._known is not None and not model:
-            model = self._known.models[0]
-        return await fetch_token_count(self._session(), self.config.base, model, messages)
+        names = self.config.limits.models or (self._known.models if self._known is not None else ())
+        return await self.dialect.count_tokens(self._site(), names[0] if names else "", messages)
 
     async def close(self) -> None:
         tasks = set(self._tasks)
@@ -154,82 +124,74 @@ class OpenAIWireEngine:
         if self._http is not None:
             await self._http.close()
             self._http = None
+        if self._posts is not None:
+            self._posts.close()
+            self._posts = None
 
     # Inside --------------------------------------------------------------------------------------------------------
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            headers = {"Accept-Encoding": "identity"}
-            if self.config.api_key:
-                headers["Authorization"] = f"Bearer {self.config.api_key}"
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-                headers=headers,
+                headers=self._headers(),
                 auto_decompress=False,
             )
         return self._http
 
-    async def _listed(self) -> EngineState:
-        """The engine's own list of models, with what is configured."""
-        config = self.config
-        status, body = await fetch(self._session(), config.base + "/v1/models")
-        if status != 200:
-            raise EngineUnavailable(self._error(error_of_response(status, None, body)).message)
-        try:
-            listed = msgspec.json.decode(body, type=_Models).data
-        except msgspec.DecodeError as fault:
-            raise EngineUnavailable(f"{config.base}/v1/models is not an OpenAI list of models ({fault})") from fault
-        names = config.models or tuple(model.id for model in listed)
-        if not names:
-            raise EngineUnavailable(f"engine {self.id} at {config.base} serves no model")
-        window = config.context_window or next(
-            (model.max_model_len for model in listed if model.id == names[0] and model.max_model_len), DEFAULT_WINDOW
-        )
-        return EngineState(
-            models=names,
-            context_window=window,
-            max_sequences=config.max_sequences,
-            kv_tokens=config.kv_tokens or config.max_sequences * window,
-            details={"url": config.base},
-        )
+    def _pool(self) -> HttpPool:
+        """For answers alone, which stream; small questions go through the session."""
+        if self._posts is None:
+            self._posts = HttpPool(self.config.base, self._headers())
+        return self._posts
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity"}
+        if self.config.api_key:
+            headers["Authorization"] = f"Bearer {self.config.api_key}"
+        return headers
+
+    def _site(self) -> Site:
+        return Site(self.id, self.config.base, self._session(), self.config.limits)
 
     async def _run(self, stream: _Stream, request: Request) -> None:
         try:
             await self._read(stream, request)
         except HubbubError as error:
             self._fail(stream, self._error(error))
-        except (aiohttp.ClientError, OSError, TimeoutError) as fault:
+        except OSError as fault:
             self._fail(stream, self._error(error_of_transport(fault, self.id, begun=stream.begun)))
 
     async def _read(self, stream: _Stream, request: Request) -> None:
-        async with self._session().post(
-            self.config.base + "/v1/chat/completions",
-            data=msgspec.json.encode(chat_body(request)),
-            headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
-            allow_redirects=False,
-        ) as response:
-            if response.status != 200:
-                body = await response.content.read(65_536)
-                raise error_of_response(response.status, response.headers.get("Retry-After"), body)
+        body = msgspec.json.encode(self.dialect.body(request))
+        headers = {**_STREAM_HEADERS, **self.dialect.headers(request)}
+        async with self._pool().post("/v1/chat/completions", body, headers) as answer:
+            if answer.status != 200:
+                words = await answer.text(ERROR_BYTES)
+                raise error_of_response(answer.status, answer.header("Retry-After"), words)
             stream.begun = True
-            chat = ChatStream()
-            sink, key = stream.sink, stream.request
-            now = asyncio.get_running_loop().time
-            read = response.content.readany
-            while not chat.done:
-                data = await read()
+            chat, now = ChatStream(), asyncio.get_running_loop().time
+
+            def hear(data: bytes) -> bool:
                 stream.heard_at = now()
-                for chunk in chat.feed(data) if data else chat.end():
-                    if chunk.last:
-                        self._end(stream)
-                    sink(key, chunk)
-                    if stream.ended and not chunk.last:
-                        return  # the sink cancelled it: leaving closes the connection
-            # To the end of the body, so that the connection can serve the next request.
-            async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                while await read():
-                    pass
+                self._say(stream, chat.feed(data))
+                return chat.done or stream.ended
+
+            await answer.listen(hear)
+            if not stream.ended:
+                self._say(stream, chat.end())
+            if chat.done:
+                await answer.drain()
+
+    def _say(self, stream: _Stream, chunks: Iterable[Chunk]) -> None:
+        sink, key = stream.sink, stream.request
+        for chunk in chunks:
+            if stream.ended:
+                return  # the sink cancelled it: leaving closes the connection
+            if chunk.last:
+                self._end(stream)
+            sink(key, chunk)
 
     def _fail(self, stream: _Stream, error: HubbubError) -> None:
         if not stream.ended:

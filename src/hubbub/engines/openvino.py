@@ -5,18 +5,22 @@ This module is light: it imports no OpenVINO, so that settings and ``--help`` do
 
 from __future__ import annotations
 
-import socket
+import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hubbub.core.errors import ConfigError
 from hubbub.core.types import EngineId, EngineState, Request, RequestId
-from hubbub.engines.models import ModelKind, ResolvedModel
+from hubbub.engines.kinds import EngineSpec, Kind
+from hubbub.engines.launched import free_port
+from hubbub.engines.models import ModelKind, ResolvedModel, resolve_model
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.supervisor import Command
 from hubbub.ports import Sink
+
+log = logging.getLogger(__name__)
 
 READY_S = 600.0
 """A model of many gigabytes is read and repacked before the first answer."""
@@ -78,7 +82,7 @@ class OpenVINOEngine(ProcessEngine):
                 param="engine.model",
             )
         # SSE needs an address that outlives a restart; frames connect anew.
-        port = _free_port() if config.wire == "sse" else 0
+        port = free_port() if config.wire == "sse" else 0
         argv = (sys.executable, "-m", "hubbub.engines.openvino_server")
         super().__init__(
             engine_id,
@@ -117,7 +121,16 @@ class OpenVINOEngine(ProcessEngine):
         await super().close()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+def build(spec: EngineSpec) -> OpenVINOEngine:
+    """Raises ConfigError or NotFound (no such model)."""
+    options = spec.options or OpenVINOConfig()
+    if spec.chats and not options.max_sequences:
+        options = replace(options, max_sequences=spec.chats)
+    model = resolve_model(spec.model)
+    log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
+    if spec.served_name:
+        model = replace(model, name=spec.served_name)
+    return OpenVINOEngine(spec.id, model, options, spec.logs)
+
+
+KIND = Kind("openvino", "embedded: OpenVINO GenAI, on CPUs and Intel GPUs; IR models and GGUF", OpenVINOConfig, build)

@@ -11,6 +11,7 @@ nothing else. Both lose a request together, when its last chunk is delivered or 
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from hubbub.core.errors import EngineError, EngineLost, EngineUnavailable, HubbubError
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Json, Message, Request, RequestId
+from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.sim_batch import Batch, Flight, Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule, Faults
@@ -221,3 +223,16 @@ class SimulatedProcessEngine(ProcessEngine):
     def __init__(self, engine_id: EngineId, logs: Path, arguments: Sequence[str] = ()) -> None:
         argv = (sys.executable, "-m", "hubbub.engines.simulated_server", *arguments)
         super().__init__(engine_id, Command(argv, log_path=logs / f"{engine_id}.log", announces=True, ready_s=30.0))
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedOptions:
+    flags: str = field(default="", metadata={"help": "more flags for the simulated engine's command"})
+
+
+def build(spec: EngineSpec) -> SimulatedProcessEngine:
+    options = spec.options or SimulatedOptions()
+    return SimulatedProcessEngine(spec.id, spec.logs, shlex.split(options.flags))
+
+
+KIND = Kind("simulated", "seeded text at realistic speed, with faults on demand", SimulatedOptions, build)

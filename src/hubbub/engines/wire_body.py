@@ -11,7 +11,8 @@ _ROLES = {Role.DEVELOPER: "system"}
 
 
 def chat_body(request: Request) -> dict[str, Json]:
-    """The streaming body. Values that are None are left out: the engine's model defaults hold.
+    """The streaming body. Values that are None are left out: the engine's model defaults hold. A LoRA adapter is named
+    in place of its model, as vLLM and SGLang have it.
 
     ``partial`` goes last as an assistant message that the engine is told to go on with (vLLM's and SGLang's
     ``continue_final_message``); ``max_tokens`` then bounds what is still to come. ``priority`` is left out: who is
@@ -19,7 +20,7 @@ def chat_body(request: Request) -> dict[str, Json]:
     """
     messages = messages_body(request.messages)
     body: dict[str, Json] = {
-        "model": request.model,
+        "model": request.adapter or request.model,
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},

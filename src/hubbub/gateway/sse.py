@@ -51,16 +51,16 @@ async def pieces(live: Live, encoder: Encoder) -> AsyncGenerator[bytes, None]:
 
     Raises what its readers are parted with.
     """
-    yield encoder.opening()
-    seen = 0
+    data, seen = encoder.opening(), 0
     while True:
         answer, deltas = live.answer, live.deltas[seen:]
         seen += len(deltas)
-        data = encoder.feed(answer, deltas)
+        data += encoder.feed(answer, deltas)
         if answer.status.final:
             yield data + encoder.closing(answer)
             return
         yield data
+        data = b""
         await live.more(seen, answer.status)
 
 

@@ -148,26 +148,26 @@ class Run:
         if not self.pending:
             return ()
         deltas: list[Delta] = []
-        texts: list[str] = []
+        text = ""
         for chunk in self.pending:
-            if chunk.text:
-                texts.append(chunk.text)
+            text += chunk.text
             if chunk.tool is not None:
-                if texts:
-                    deltas.append(Delta("".join(texts)))
-                    texts = []
+                if text:
+                    deltas.append(Delta(text))
+                    text = ""
                 deltas.append(Delta(tool=chunk.tool))
-        if texts:
-            deltas.append(Delta("".join(texts)))
+        tokens = self._tokens - self._journaled
+        if text:
+            deltas.append(Delta(text, tokens=tokens))
+        else:
+            deltas[-1] = replace(deltas[-1], tokens=tokens)
         self.pending = []
-        last = deltas[-1]
-        deltas[-1] = Delta(last.text, last.tool, self._tokens - self._journaled)
         self._journaled = self._tokens
         return tuple(deltas)
 
     def fail(self, error: HubbubError) -> None:
         """The answer ends by an error of ours, whatever the engine goes on to say."""
-        self.close = Close(self.request.id, Outcome.FAILED, error.code, error.message)
+        self.close = Close(self.request.id, Outcome.FAILED, error.code, error.message, error.param)
         self.pending = []
 
     def final_usage(self) -> Usage:
@@ -200,6 +200,7 @@ def concluded(run: Run) -> tuple[Answer, tuple[Node, ...]]:
             status=AnswerStatus.FAILED,
             error_code=close.code or "engine_error",
             error_message=close.message or "the engine ended without a reason",
+            error_param=close.param,
         )
     return with_output(answer, run.parent, run.live.deltas)
 
@@ -213,6 +214,7 @@ def interrupted(
         status=AnswerStatus.FAILED,
         error_code=error.code,
         error_message=error.message,
+        error_param=error.param,
         completed_at=now,
         usage=replace(answer.usage, output_tokens=sum(delta.tokens for delta in deltas)),
         asked=None,

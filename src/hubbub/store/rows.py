@@ -11,6 +11,8 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
+
 from hubbub.core.tree import canonical, item_body, item_from_body
 from hubbub.core.types import (
     Answer,
@@ -40,12 +42,10 @@ DIGEST_BYTES = 16
 
 def dumps(value: Json) -> str:
     """JSON that can be kept as UTF-8. Raises TypeError for what is not JSON."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        return msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError):  # a lone surrogate, an integer of more than 64 bits
         return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 def key(text: str) -> str:
@@ -79,7 +79,14 @@ def chat_doc(chat: Chat) -> str:
     return dumps(
         {
             "title": chat.title,
-            "style": [style.system_prompt, style.model, style.temperature, style.top_p, style.max_tokens],
+            "style": [
+                style.system_prompt,
+                style.model,
+                style.temperature,
+                style.top_p,
+                style.max_tokens,
+                style.adapter,
+            ],
             "metadata": dict(chat.metadata),
             "forked_from": chat.forked_from,
         }
@@ -121,6 +128,7 @@ def answer_doc(answer: Answer) -> str:
             "usage": [usage.input_tokens, usage.output_tokens, usage.cached_tokens],
             "error_code": answer.error_code,
             "error_message": answer.error_message,
+            "error_param": answer.error_param,
             "params": dict(answer.params),
             "metadata": dict(answer.metadata),
             "store": answer.store,

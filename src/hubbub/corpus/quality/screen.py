@@ -16,8 +16,9 @@ from hubbub.corpus.quality.scripts import SCRIPTS_OF, foreign_letters, latin_sha
 from hubbub.corpus.quality.words import APOLOGIES, LEAKS, PREAMBLES, REFUSALS, SPEAKERS
 from hubbub.corpus.recipe import Bounds, Filters, Recipe
 
-_RUN = re.compile(r"(.)\1{24,}")
-"""25 times the same character: no rule or table is that wide."""
+RUN = 25
+"""Times the same character in one word: no table is that wide."""
+_RUN = re.compile(rf"(.)\1{{{RUN - 1},}}")
 MIXED_WORDS = 2
 """Words with letters of two scripts in one text; one can be a name ("Wi-Fiем")."""
 
@@ -44,7 +45,7 @@ class Screen:
         filters = self._filters
         bounds = (("chars", len(text), filters.chars), ("words", len(words), filters.words))
         reason = _length(bounds) or (_length((("tokens", tokens, filters.tokens),)) if tokens else None)
-        reason = reason or self._said(text) or self._patterns(text) or self._repeats(text, words)
+        reason = reason or self._said(text) or self._repeats(text, words) or self._patterns(text)
         if reason:
             return reason, ""
         reason, language = self._language(text, columns)
@@ -80,7 +81,7 @@ class Screen:
                     return "repetition"
             elif count <= 0 and len(text) > 60 and _char_repeats(text) > filters.repetition:
                 return "repetition"
-            if _RUN.search(text):
+            if max(map(len, words), default=0) >= RUN and _RUN.search(text):
                 return "repetition"
         if filters.line_repeats < 1 and "\n" in text:
             lines = [line for line in text.split("\n") if line.strip()]
@@ -102,9 +103,11 @@ class Screen:
         if expected and filters.script:
             if foreign_letters(text, expected):
                 return "foreign_script", ""
-            if latin_share(text, expected) > filters.latin_share:
+            latin = _latin(expected)
+            share = 1.0 if latin else latin_share(text)
+            if share > filters.latin_share and not latin:
                 return "latin_share", ""
-            if mixed_words(text) >= MIXED_WORDS:
+            if share and mixed_words(text) >= MIXED_WORDS:
                 return "mixed_script", ""
         if not (expected and filters.language):
             return None, expected[0] if len(expected) == 1 else ""
@@ -147,6 +150,10 @@ def _char_repeats(text: str) -> float:
 
 def _in_script(text: str, expected: tuple[str, ...]) -> bool:
     """Whether a short text has letters of a script that one of the languages is written in."""
-    if any("latin" in SCRIPTS_OF[language] for language in expected):
-        return len(expected) > 1 or latin_share(text, ("ru",)) >= 0.3
-    return latin_share(text, expected) <= 0.5
+    if _latin(expected):
+        return len(expected) > 1 or latin_share(text) >= 0.3
+    return latin_share(text) <= 0.5
+
+
+def _latin(languages: Sequence[str]) -> bool:
+    return any("latin" in SCRIPTS_OF[language] for language in languages)

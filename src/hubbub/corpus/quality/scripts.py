@@ -62,11 +62,9 @@ def foreign_letters(text: str, languages: tuple[str, ...]) -> int:
     return len(pattern.findall(text)) if pattern.search(text) else 0
 
 
-def latin_share(text: str, languages: tuple[str, ...]) -> float:
-    """The share of Latin letters among the characters of a text that should be in another script; else 0."""
-    if any("latin" in SCRIPTS_OF[language] for language in languages):
-        return 0.0
-    return len(_LATIN.findall(text)) / max(1, len(text))
+def latin_share(text: str) -> float:
+    """The share of Latin letters among the characters of a text."""
+    return len(_LATIN.findall(text)) / max(1, len(text)) if _LATIN.search(text) else 0.0
 
 
 def mixed_words(text: str) -> int:

@@ -20,6 +20,7 @@ class StyleIn(In, frozen=True, kw_only=True):
     temperature: Temperature | UnsetType | None = UNSET
     top_p: TopP | UnsetType | None = UNSET
     max_tokens: Positive | UnsetType | None = UNSET
+    adapter: str | UnsetType | None = UNSET
 
 
 class ChatCreate(In, frozen=True, kw_only=True):
@@ -48,6 +49,7 @@ class StyleOut(Out, frozen=True, kw_only=True):
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
+    adapter: str | None
 
 
 class ChatOut(Out, frozen=True, kw_only=True):

@@ -1,0 +1,121 @@
+"""How one kind of server departs from the common OpenAI wire: what it is asked, and where it says what it can hold.
+
+``Dialect`` itself is the common wire. An adapter of one kind overrides what its server does otherwise; it keeps no
+state of its requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import msgspec
+
+from hubbub.core.errors import EngineUnavailable
+from hubbub.core.types import EngineId, EngineState, Json, Message, Request
+from hubbub.engines.probe import decode_capacity, fetch, fetch_token_count
+from hubbub.engines.remote_errors import error_of_response
+from hubbub.engines.wire_body import chat_body
+
+DEFAULT_WINDOW = 8192
+"""Tokens; for an engine that does not say, where nothing is configured."""
+DEFAULT_SEQUENCES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server can hold, where it does not say so itself. ``models``: empty takes what it lists. Zero for
+    ``context_window`` (tokens) takes what it lists for its first model; zero for ``kv_tokens`` means room for
+    ``max_sequences`` full windows. ``adapters``: LoRA adapters it serves, each as a model of that name."""
+
+    models: tuple[str, ...] = ()
+    context_window: int = 0
+    max_sequences: int = DEFAULT_SEQUENCES
+    kv_tokens: int = 0
+    adapters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One running server, and what is configured of it. ``base`` ends before ``/v1``."""
+
+    engine: EngineId
+    base: str
+    session: aiohttp.ClientSession
+    limits: Limits
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body. Raises EngineUnavailable when nobody answers."""
+        return await fetch(self.session, self.base + path)
+
+
+class _Model(msgspec.Struct):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+class Dialect:
+    """The common wire: ``/v1/chat/completions``, ``/v1/models``, ``/health``; and ``/capacity`` of our own servers."""
+
+    def body(self, request: Request) -> dict[str, Json]:
+        """The JSON of ``POST /v1/chat/completions``."""
+        return chat_body(request)
+
+    def headers(self, request: Request) -> Mapping[str, str]:
+        """Headers of this request, beside those of every request."""
+        return {}
+
+    async def state(self, site: Site, known: EngineState | None) -> EngineState:
+        """Capacity and gauges now. ``known``: what this returned last since the engine started, None the first time.
+        ``running`` may be left 0 where the server does not tell. Raises EngineUnavailable."""
+        if known is None or "url" not in known.details:
+            status, body = await site.get("/capacity")
+            if status == 200:
+                return decode_capacity(site.base, body)
+            if status >= 500:
+                raise EngineUnavailable(error_of_response(status, None, body).message)
+        status = await self.healthy(site)
+        if known is None or status == 404:
+            return await self.listed(site)
+        return known
+
+    async def healthy(self, site: Site, path: str = "/health") -> int:
+        """The status of the health route, below 500. Raises EngineUnavailable."""
+        status, _ = await site.get(path)
+        if status >= 500:
+            raise EngineUnavailable(f"{site.base}{path} answered {status}", retry_after=1.0)
+        return status
+
+    async def listed(self, site: Site) -> EngineState:
+        """The server's own list of models, with what is configured. Raises EngineUnavailable."""
+        limits = site.limits
+        status, body = await site.get("/v1/models")
+        if status != 200:
+            raise EngineUnavailable(error_of_response(status, None, body).message)
+        try:
+            listed = msgspec.json.decode(body, type=_Models).data
+        except msgspec.DecodeError as fault:
+            raise EngineUnavailable(f"{site.base}/v1/models is not an OpenAI list of models ({fault})") from fault
+        names = limits.models or tuple(model.id for model in listed if model.id not in limits.adapters)
+        if not names:
+            raise EngineUnavailable(f"engine {site.engine} at {site.base} serves no model")
+        window = limits.context_window or next(
+            (model.max_model_len for model in listed if model.id == names[0] and model.max_model_len), DEFAULT_WINDOW
+        )
+        return EngineState(
+            models=names,
+            context_window=window,
+            max_sequences=limits.max_sequences,
+            kv_tokens=limits.kv_tokens or limits.max_sequences * window,
+            adapters=limits.adapters,
+            details={"url": site.base},
+        )
+
+    async def count_tokens(self, site: Site, model: str, messages: Sequence[Message]) -> int | None:
+        """Tokens of the rendered prompt, None where the server cannot say. Raises EngineUnavailable."""
+        return await fetch_token_count(site.session, site.base, model, messages)
