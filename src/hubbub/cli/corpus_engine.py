@@ -76,10 +76,10 @@ async def placed(engine: str | None, settings: Settings, folder: Path) -> AsyncI
 @contextlib.asynccontextmanager
 async def _own(settings: Settings, folder: Path) -> AsyncIterator[Place]:
     """An engine of the run's own, on an address that outlives its restarts."""
-    from hubbub.app import engine_of
+    from hubbub.app import engine_of, engine_specs
     from hubbub.engines.process_engine import ProcessEngine
 
-    engine = await asyncio.to_thread(engine_of, settings, folder)
+    engine = await asyncio.to_thread(engine_of, engine_specs(settings, folder / "logs")[0])
     if not isinstance(engine, ProcessEngine):
         raise ConfigError(f"engine.kind is {settings.engine.kind!r}: a corpus run takes an engine that is a process")
     supervisor = engine.supervisor
