@@ -18,15 +18,18 @@ from hubbub import __version__
 from hubbub.core.errors import ConfigError, NotFound
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import EngineId
+from hubbub.corpus.batches.desk import Desk, DeskConfig
+from hubbub.corpus.batches.lines import Bounds
 from hubbub.engines.catalog import kind_of
 from hubbub.engines.config import specs
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.simulated import SimulatedOptions
 from hubbub.engines.supervisor import Supervised
-from hubbub.gateway.app import Rules, create_app, runner
+from hubbub.gateway.app import GATEWAY, Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
 from hubbub.gateway.keyring import KeyRing
+from hubbub.gateway.rows import Rows
 from hubbub.planner.service import PlanService
 from hubbub.ports import Engine, Store
 from hubbub.runtime.chats import Chats
@@ -42,6 +45,11 @@ from hubbub.store.keys_sqlite import SqliteKeyStore
 from hubbub.store.open import open_store
 
 log = logging.getLogger(__name__)
+
+FILES = "files"
+"""Files and batches, in the data folder."""
+ROWS_PER_PLACE, MOST_ROWS = 2, 512
+"""Lines of batches asked at once, for each sequence that engines decode together: some wait where one comes free."""
 
 WAYS_IN = (
     "Make a key with `hubbub keys create`, or listen on 127.0.0.1, "
@@ -62,6 +70,7 @@ class App:
     room: EngineRoom
     doors: Doors
     planner: PlanService
+    desk: Desk
 
     def web(self) -> web.Application:
         """The HTTP side."""
@@ -75,6 +84,7 @@ class App:
             metrics=self.metrics,
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
             plan=self.planner.answer,
+            desk=self.desk,
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -177,9 +187,27 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
     room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)})
+    desk = await Desk.open(data / FILES, _desk_config(settings), clock, random_id)
     return App(
-        settings, store, dispatcher, hub, chats, telemetry, tuple(asked), engines, room, doors or Doors(), PlanService()
+        settings,
+        store,
+        dispatcher,
+        hub,
+        chats,
+        telemetry,
+        tuple(asked),
+        engines,
+        room,
+        doors or Doors(),
+        PlanService(),
+        desk,
     )
+
+
+def _desk_config(settings: Settings) -> DeskConfig:
+    limits = settings.limits
+    bounds = Bounds(settings.gateway.max_body_bytes, limits.max_batch_lines)
+    return DeskConfig(limits.max_file_bytes, limits.max_files_per_user, limits.max_batches_per_user, bounds)
 
 
 def placed(config: StoreConfig, data: Path) -> StoreConfig:
@@ -235,19 +263,29 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         doors = await stack.enter_async_context(opened(settings, listener, weights))
         app = await build(settings, doors, weights)
         stack.push_async_callback(app.store.close)
+        stack.push_async_callback(app.desk.close)
         stack.push_async_callback(app.dispatcher.close)
         stack.push_async_callback(app.planner.close)
         stack.push_async_callback(app.room.close)
         await app.dispatcher.start()
         _check_adapters(app)
         await app.hub.start()
-        serving = runner(app.web())
+        application = app.web()
+        serving = runner(application)
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
-        stack.push_async_callback(app.hub.close)  # first of all: open streams then end by themselves
+        stack.push_async_callback(app.hub.close)  # before that: open streams then end by themselves
+        stack.push_async_callback(app.desk.stop)  # first of all: it asks the hub
+        await _go_on(app, application)
         await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
         yield app, f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _go_on(app: App, application: web.Application) -> None:
+    """Go on with the batches that have not ended. Raises StorageError."""
+    room = sum(state.max_sequences for state in app.dispatcher.states.values())
+    await app.desk.start(Rows(application[GATEWAY]), min(MOST_ROWS, ROWS_PER_PLACE * room))
 
 
 @contextlib.asynccontextmanager

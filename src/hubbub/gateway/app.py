@@ -27,7 +27,7 @@ from hubbub.gateway.openapi import document
 from hubbub.gateway.routes.table import ROUTES, Route
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
-from hubbub.ports import Clock, Store
+from hubbub.ports import Clock, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
@@ -68,6 +68,7 @@ def create_app(
     metrics: Callable[[], str],
     rules: Rules | None = None,
     plan: Plan | None = None,
+    desk: FilesAndBatches | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
     server on loopback, without keys.
@@ -91,6 +92,7 @@ def create_app(
         metrics=metrics,
         openapi=msgspec.json.encode(document(ROUTES)),
         plan=plan,
+        desk=desk,
     )
     app = web.Application(client_max_size=config.max_body_bytes, middlewares=[_errors, _guard])
     app[STREAMS], app[GATEWAY] = streams, gateway

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiohttp import web
 
-from hubbub.core.errors import BadRequest, BodyTooLarge, TooSlow
+from hubbub.core.errors import BadRequest, BodyTooLarge, NotFound, TooSlow
 from hubbub.core.types import Json, UserId
 from hubbub.gateway.bounds import check_body
 from hubbub.gateway.config import GatewayConfig
@@ -20,7 +20,7 @@ from hubbub.gateway.limits import LimitsConfig
 from hubbub.gateway.metering import Meter, Seats
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.base import In, convert, decode, refuse_nul
-from hubbub.ports import Store
+from hubbub.ports import FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.hub import Hub
@@ -36,7 +36,7 @@ Plan = Callable[[Mapping[str, Json]], Awaitable[dict[str, Json]]]
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """The parts of one server. ``health`` and ``metrics`` are asked anew for each request. Without
-    ``plan``, it makes none."""
+    ``plan``, it makes none; without ``desk``, it has no files and batches."""
 
     hub: Hub
     chats: Chats
@@ -52,6 +52,14 @@ class Gateway:
     metrics: Callable[[], str]
     openapi: bytes
     plan: Plan | None = None
+    desk: FilesAndBatches | None = None
+
+    @property
+    def files(self) -> FilesAndBatches:
+        """Raises NotFound."""
+        if self.desk is None:
+            raise NotFound("this server has no files and no batches; `hubbub serve` does")
+        return self.desk
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,14 @@ class KeyRing:
         scheme, _, text = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
             raise Unauthorized("this server wants a key: send it as 'Authorization: Bearer hb-...'")
-        caller = self._callers.get(digest_of(text.strip()))
+        return self._good(self._callers.get(digest_of(text.strip())))
+
+    def holder(self, key: KeyId) -> Caller:
+        """Who holds a key, for what goes on when the request that came with it has been answered. Raises
+        Unauthorized."""
+        return self._good(next((held for held in self._callers.values() if held.key and held.key.id == key), None))
+
+    def _good(self, caller: Caller | None) -> Caller:
         if caller is None or caller.key is None:
             raise Unauthorized("this key is not known here; `hubbub keys list` on the server shows those that are")
         now = self._clock.wall()

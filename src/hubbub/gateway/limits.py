@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hubbub.core.quota import Limits
 
 KIB = 1024
+MIB = 1024 * KIB
 CONTRACT = {
     "max_title": 200,
     "max_metadata_pairs": 16,
@@ -37,7 +38,13 @@ class LimitsConfig:
     max_streams_per_user: int = field(
         default=1_000, metadata={"help": "streams open at once of one user of a server with keys"}
     )
-    body_seconds: float = field(default=60.0, metadata={"help": "seconds a body may take to arrive"})
+    max_file_bytes: int = field(default=200 * MIB, metadata={"help": "bytes of one uploaded file"})
+    max_files_per_user: int = field(default=500, metadata={"help": "uploaded files kept of one user"})
+    max_batch_lines: int = field(default=50_000, metadata={"help": "requests of one batch"})
+    max_batches_per_user: int = field(default=50, metadata={"help": "batches of one user that have not ended"})
+    body_seconds: float = field(
+        default=60.0, metadata={"help": "seconds a body may take to arrive; for a file, each next piece of it"}
+    )
     keep_alive_seconds: float = field(
         default=75.0, metadata={"help": "seconds a connection may be idle, or take to send its header fields"}
     )

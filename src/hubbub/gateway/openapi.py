@@ -31,6 +31,8 @@ class Described(Protocol):
     @property
     def body(self) -> Any: ...
     @property
+    def form(self) -> Any: ...
+    @property
     def answer(self) -> Any: ...
     @property
     def query(self) -> Any: ...
@@ -43,7 +45,9 @@ class Described(Protocol):
 def document(routes: Sequence[Described]) -> dict[str, Json]:
     """OpenAPI 3.1 of ``routes``."""
     kinds: list[Any] = [ErrorBody, *MORE]
-    kinds += [kind for route in routes for kind in (route.body, route.answer, route.query) if kind is not None]
+    kinds += [
+        kind for route in routes for kind in (route.body, route.form, route.answer, route.query) if kind is not None
+    ]
     unique = list(dict.fromkeys(kinds))
     schemas, components = msgspec.json.schema_components(unique, ref_template=REF)
     known = dict(zip(unique, schemas, strict=True))
@@ -76,7 +80,7 @@ def _name(route: Described) -> str:
 
 def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
     """Where the id of what was made can be used. Not to fork: what is missing there may be the item it names."""
-    if made.method != "POST" or made.body is None:
+    if made.method != "POST" or (made.body is None and made.form is None):
         return {}
     links: dict[str, Json] = {}
     given = {name: f"$request.path.{name}" for name in re.findall(r"\{(\w+)\}", made.path)}
@@ -120,8 +124,8 @@ def _operation(route: Described, path: str, known: dict[Any, Json], components: 
             "default": {"description": "An error", "content": {"application/json": {"schema": known[ErrorBody]}}},
         },
     }
-    if route.body is not None:
-        needed = components[known[route.body]["$ref"].rsplit("/", 1)[-1]].get("required")
-        content = {"application/json": {"schema": known[route.body]}}
-        operation["requestBody"] = {"required": bool(needed), "content": content}
+    for kind, media in ((route.body, "application/json"), (route.form, "multipart/form-data")):
+        if kind is not None:
+            needed = components[known[kind]["$ref"].rsplit("/", 1)[-1]].get("required")
+            operation["requestBody"] = {"required": bool(needed), "content": {media: {"schema": known[kind]}}}
     return operation

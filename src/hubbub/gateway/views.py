@@ -69,13 +69,13 @@ def response_out(answer: Answer) -> ResponseOut:
         top_logprobs=0,
         top_p=params.get("top_p"),
         truncation="disabled",
-        usage=_response_usage(answer.usage) if final else None,
+        usage=response_usage(answer.usage) if final else None,
         user=params.get("user"),
         adapter=params.get("adapter", UNSET),
     )
 
 
-def _response_usage(usage: Usage) -> ResponseUsage:
+def response_usage(usage: Usage) -> ResponseUsage:
     return ResponseUsage(
         input_tokens=usage.input_tokens,
         input_tokens_details=InputDetails(cached_tokens=usage.cached_tokens),

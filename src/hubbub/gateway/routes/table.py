@@ -9,10 +9,11 @@ from typing import Any
 
 from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
-from hubbub.gateway.routes import chats, completions, conversations, engines, plan, responses, server
+from hubbub.gateway.routes import batches, chats, completions, conversations, engines, files, plan, responses, server
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
 from hubbub.gateway.wire.base import Listed
+from hubbub.gateway.wire.batches import BatchCreate, BatchOut
 from hubbub.gateway.wire.chat_completions import (
     CompletionCreate,
     CompletionDeleted,
@@ -29,6 +30,7 @@ from hubbub.gateway.wire.conversations import (
     ItemsCreate,
 )
 from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineOut, EngineRestart
+from hubbub.gateway.wire.files import FileDeleted, FileForm, FileOut
 from hubbub.gateway.wire.items import ItemOut
 from hubbub.gateway.wire.models import ModelList, ModelOut
 from hubbub.gateway.wire.plan import PlanCreate
@@ -37,7 +39,7 @@ from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, Respon
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``body`` None: the request has none. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
+    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
     none: the route is open to all."""
 
     method: str
@@ -46,6 +48,7 @@ class Route:
     summary: str
     answer: Any = None
     body: Any = None
+    form: Any = None
     query: Any = NoQuery
     streams: bool = False
     scopes: tuple[Scope, ...] = ()
@@ -55,6 +58,8 @@ _COMPLETION = "/v1/chat/completions/{completion_id}"
 _RESPONSE = "/v1/responses/{response_id}"
 _CONVERSATION = "/v1/conversations/{conversation_id}"
 _CHAT = "/v1/chats/{conversation_id}"
+_FILE = "/v1/files/{file_id}"
+_BATCH = "/v1/batches/{batch_id}"
 _ENGINE = "/v1/engines/{engine}"
 _ITEMS = Listed[ItemOut]
 _READ, _WRITE, _ASK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.CHAT, Scope.BULK), (Scope.ADMIN,)
@@ -94,6 +99,17 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
     Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+
+    Route("POST", "/v1/files", files.create, "Upload a file", FileOut, form=FileForm, scopes=_ASK),
+    Route("GET", "/v1/files", files.index, "Files by creation", Listed[FileOut], query=files.ListQuery, scopes=_READ),
+    Route("GET", _FILE, files.retrieve, "A file", FileOut, scopes=_READ),
+    Route("GET", _FILE + "/content", files.content, "Its bytes", scopes=_READ),
+    Route("DELETE", _FILE, files.delete, "Delete it", FileDeleted, scopes=_ASK),
+
+    Route("POST", "/v1/batches", batches.create, "Ask all lines of a file, on what chats leave", BatchOut, BatchCreate, scopes=_ASK),
+    Route("GET", "/v1/batches", batches.index, "Batches, newest first", Listed[BatchOut], query=batches.ListQuery, scopes=_READ),
+    Route("GET", _BATCH, batches.retrieve, "A batch", BatchOut, scopes=_READ),
+    Route("POST", _BATCH + "/cancel", batches.cancel, "End it, and keep what is done", BatchOut, scopes=_ASK),
 
     Route("POST", "/v1/plan", plan.create, "How many chats fit, how fast, how long for a gigabyte", dict[str, Any], PlanCreate, scopes=_READ),
     Route("GET", "/v1/engines", engines.index, "Every engine, its health and its load", EngineList, scopes=_ADMIN),

@@ -1,0 +1,1 @@
+"""OpenAI's files and batches: many questions in one file, answered as bulk, each exactly once."""
