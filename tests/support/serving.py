@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -14,6 +15,8 @@ from aiohttp import web
 
 from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import EngineId
+from hubbub.corpus.batches.desk import Desk, DeskConfig
+from hubbub.corpus.batches.lines import Bounds
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
 from hubbub.engines.sim_prompt import Voice
@@ -21,7 +24,9 @@ from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from hubbub.gateway.app import GATEWAY, STREAMS, Rules, create_app, runner
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.metering import Seats
+from hubbub.gateway.rows import Rows
 from hubbub.gateway.sse import Streams
+from hubbub.ports import Clock
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
@@ -38,6 +43,8 @@ PATIENCE_S = 60.0
 """A test that waits for what never comes fails after this."""
 FAST = Pace(base=0.0005, per_sequence=0.0, per_context_token=0.0, per_prefill_token=0.0, jitter=0.0)
 BRIEF = Voice(output_median=12, output_sigma=0.3)
+ROWS_AT_ONCE = 8
+SMALL_DESK = DeskConfig(file_bytes=1 << 20, files=5, batches=2, bounds=Bounds(line_bytes=1 << 16, lines=1000))
 ENDLESS = Voice(output_median=20_000, output_sigma=0.0)
 """Says more than any test waits for."""
 
@@ -54,6 +61,7 @@ class Served:
     http: aiohttp.ClientSession
     streams: Streams
     seats: Seats
+    desk: Desk | None = None
 
     async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
         """Status and JSON of a POST below /v1."""
@@ -87,27 +95,31 @@ async def served(
     restart_s: float = 1.0,
     patience_s: float = PATIENCE_S,
     others: Sequence[SimulatedEngine] = (),
+    files: Path | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
     ``send_buffer``: bytes the kernel takes of a connection before the server has to wait for the reader.
     ``restart_s``: how long a crashed engine is away. ``others``: engines beside the one of these settings.
+    ``files``: a folder for files and batches; without it there are none. ``clock``: theirs.
     """
     from openai import AsyncOpenAI  # takes a second, and most who import this module serve nothing
 
-    store, clock, telemetry = MemoryStore(), SystemClock(), Telemetry()
+    store, now, telemetry = MemoryStore(), SystemClock(), Telemetry()
     engine = SimulatedEngine(
         EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults, restart_s=restart_s)
     )
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
-    dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
-    hub = Hub(store, dispatcher, clock, telemetry)
-    chats = Chats(store, clock, random_id, hub.busy)
+    dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), now, telemetry, config)
+    hub = Hub(store, dispatcher, now, telemetry)
+    chats = Chats(store, now, random_id, hub.busy)
 
     def health() -> dict[str, Any]:
         states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}
         return {"status": "ok" if states else "down", "ready": bool(states), "engines": states}
 
+    desk = None if files is None else await Desk.open(files, SMALL_DESK, clock or SystemClock(), random_id)
     app = create_app(
         hub,
         chats,
@@ -117,6 +129,7 @@ async def served(
         health=health,
         metrics=lambda: "up 1\n",
         rules=rules,
+        desk=desk,
     )
     await dispatcher.start()
     await hub.start()
@@ -127,6 +140,8 @@ async def served(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listening.bind(("127.0.0.1", 0))
     await web.SockSite(serving, listening).start()
+    if desk is not None:
+        await desk.start(Rows(app[GATEWAY]), ROWS_AT_ONCE)
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
@@ -134,8 +149,10 @@ async def served(
             AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
-            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats)
+            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, desk)
     finally:
+        if desk is not None:
+            await desk.close()
         await hub.close()
         await serving.cleanup()
         dispatcher.scheduler.validate()

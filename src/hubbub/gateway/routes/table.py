@@ -62,7 +62,8 @@ _FILE = "/v1/files/{file_id}"
 _BATCH = "/v1/batches/{batch_id}"
 _ENGINE = "/v1/engines/{engine}"
 _ITEMS = Listed[ItemOut]
-_READ, _WRITE, _ASK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.CHAT, Scope.BULK), (Scope.ADMIN,)
+_READ, _WRITE, _BULK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.BULK,), (Scope.ADMIN,)
+_ASK = _WRITE + _BULK
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -106,7 +107,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _FILE + "/content", files.content, "Its bytes", scopes=_READ),
     Route("DELETE", _FILE, files.delete, "Delete it", FileDeleted, scopes=_ASK),
 
-    Route("POST", "/v1/batches", batches.create, "Ask all lines of a file, on what chats leave", BatchOut, BatchCreate, scopes=_ASK),
+    Route("POST", "/v1/batches", batches.create, "Ask all lines of a file, on what chats leave", BatchOut, BatchCreate, scopes=_BULK),
     Route("GET", "/v1/batches", batches.index, "Batches, newest first", Listed[BatchOut], query=batches.ListQuery, scopes=_READ),
     Route("GET", _BATCH, batches.retrieve, "A batch", BatchOut, scopes=_READ),
     Route("POST", _BATCH + "/cancel", batches.cancel, "End it, and keep what is done", BatchOut, scopes=_ASK),
