@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from hubbub.core.batches import BatchId
 from hubbub.core.keys import Scope
 from hubbub.core.quota import Limits
 from hubbub.corpus.batches.desk import WINDOW_S
-from hubbub.engines.sim_faults import FaultRule
+from hubbub.engines.sim_faults import FaultKind, FaultRule
 from hubbub.runtime.clock import VirtualClock
 from support.keys import a_key, bearer, locked, text_of
 from support.serving import ENDLESS, MODEL, Served, served
@@ -211,7 +212,7 @@ async def test_a_batch_expires_with_what_is_done(tmp_path: Path) -> None:
 
 
 async def test_an_engine_that_dies_loses_no_line(tmp_path: Path) -> None:
-    rules = (FaultRule("crash", at_step=30),)
+    rules = (FaultRule(FaultKind.CRASH, rate=0.2, times=2, after_tokens=2), FaultRule(FaultKind.UNAVAILABLE, rate=0.1))
     async with served(files=tmp_path, faults=rules, restart_s=0.05) as house:
         done = await ended(house, await begun(house, text_of_lines(*(a_line(n) for n in range(60)))))
         assert done.status == "completed"
@@ -252,7 +253,7 @@ async def test_files(tmp_path: Path) -> None:
 async def test_a_file_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
     async with served(files=tmp_path) as house:
         form = aiohttp.FormData({"purpose": "batch"})
-        form.add_field("file", b"x" * (1 << 20) + b"y", filename="big")
+        form.add_field("file", io.BytesIO(b"x" * (1 << 20) + b"y"), filename="big")
         status, said = await house.post("/files", data=form)
         assert (status, said["error"]["code"], said["error"]["param"]) == (413, "body_too_large", "file")
         assert not list(tmp_path.glob("file-*"))
@@ -273,10 +274,9 @@ async def test_a_file_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
 )  # fmt: skip
 async def test_a_wrong_upload_is_named(tmp_path: Path, fields: dict[str, Any], param: str) -> None:
     async with served(files=tmp_path) as house:
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(default_to_multipart=True)
         for name, value in fields.items():
             form.add_field(name, value, **({"filename": "x"} if name == "file" else {}))
-        form._is_multipart = True
         status, said = await house.post("/files", data=form)
         assert (status, said["error"]["param"]) == (400, param)
         assert said["error"]["message"]
