@@ -34,7 +34,9 @@ BRIEF = Voice(output_median=3, output_sigma=0.1)
 
 async def test_the_published_interface_is_true(tmp_path: Path) -> None:
     """schemathesis with all checks, over every operation. Other seeds, longer: docs/security.md."""
-    async with locked(a_key("root", frozenset({Scope.ADMIN})), voice=BRIEF, patience_s=PATIENCE_S) as door:
+    async with locked(
+        a_key("root", frozenset({Scope.ADMIN})), voice=BRIEF, patience_s=PATIENCE_S, files=tmp_path / "files"
+    ) as door:
         published = tmp_path / "openapi.json"  # from its URL, schemathesis would leave that URL's own operation out
         published.write_text(json.dumps((await door.call("", "GET", "/openapi.json"))[1]))
         process = await asyncio.create_subprocess_exec(

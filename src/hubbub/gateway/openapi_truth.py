@@ -76,8 +76,13 @@ OVERLAY: Mapping[str, Mapping[str, Json]] = {
 }
 
 
+TOGETHER = ("expires_after[anchor]", "expires_after[seconds]")
+"""Parts of an upload that need each other."""
+
+
 def refine(components: dict[str, Json]) -> None:
     """Make the schemas as narrow as the handlers are."""
+    components["FileForm"]["dependentRequired"] = {TOGETHER[0]: [TOGETHER[1]], TOGETHER[1]: [TOGETHER[0]]}
     for name, fields in (*_of_tables(), *OVERLAY.items()):
         for field, schema in fields.items():
             components[name]["properties"][field] = schema

@@ -48,10 +48,10 @@ class Route:
     summary: str
     answer: Any = None
     body: Any = None
-    form: Any = None
     query: Any = NoQuery
     streams: bool = False
     scopes: tuple[Scope, ...] = ()
+    form: Any = None
 
 
 _COMPLETION = "/v1/chat/completions/{completion_id}"
