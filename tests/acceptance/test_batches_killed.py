@@ -15,11 +15,14 @@ ROWS = 400
 KILLS = 4
 DEADLINE_S = 120.0
 # Slow enough that the kills hit the middle, whatever the machine.
-ENGINE = ("--engine", "simulated", "--engine-flags", "--step-ms 20")
+SETTINGS = '[engine]\nkind = "simulated"\nflags = "--step-ms 20 --max-sequences 16"\n'
 
 
 async def launched(data: Path) -> tuple[ServerProcess, str]:
-    running = await ServerProcess.launch(["--port", "0", "--data", str(data), *ENGINE], data.parent / "server.log")
+    file = data.parent / "hubbub.toml"
+    file.write_text(SETTINGS)
+    flags = ["--port", "0", "--data", str(data), "--config", str(file)]
+    running = await ServerProcess.launch(flags, data.parent / "server.log")
     return running, await running.ready(60)
 
 
