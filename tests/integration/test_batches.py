@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from openai import BadRequestError, ConflictError, NotFoundError, RateLimitError
-from openai.types import Batch
+from openai.types import (
+    Batch,
+    BatchCreateParams,
+    BatchError,
+    BatchListParams,
+    FileCreateParams,
+    FileListParams,
+    FileObject,
+)
 
 from hubbub.core.batches import BatchId
 from hubbub.core.keys import Scope
 from hubbub.core.quota import Limits
 from hubbub.corpus.batches.desk import WINDOW_S
 from hubbub.engines.sim_faults import FaultKind, FaultRule
+from hubbub.gateway.routes import batches, files
+from hubbub.gateway.wire.batches import BatchCreate, BatchErrorOut, BatchOut
+from hubbub.gateway.wire.files import FileForm, FileOut
 from hubbub.runtime.clock import VirtualClock
 from support.keys import a_key, bearer, locked, text_of
 from support.serving import ENDLESS, MODEL, Served, served
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+
+
+def test_every_field_of_the_client_is_there() -> None:
+    for told, known in ((BatchOut, Batch), (FileOut, FileObject), (BatchErrorOut, BatchError)):
+        assert set(told.__struct_fields__) == set(known.model_fields)
+    assert set(BatchCreate.__struct_fields__) == set(BatchCreateParams.__annotations__)
+    assert {name.partition("[")[0] for name in FileForm.__struct_encode_fields__} == set(
+        FileCreateParams.__annotations__
+    )
+    assert set(files.ListQuery.__struct_fields__) == set(FileListParams.__annotations__)
+    assert set(batches.ListQuery.__struct_fields__) == set(BatchListParams.__annotations__)
 
 
 def a_line(number: int, **body: Any) -> dict[str, Any]:
@@ -53,7 +74,7 @@ async def lines_of(house: Served, file: str | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.text.splitlines()]
 
 
-async def results(house: Served, batch: Batch) -> dict[str, Mapping[str, Any]]:
+async def results(house: Served, batch: Batch) -> dict[str, dict[str, Any]]:
     """Every line of both files by its custom id; fails for one that is there twice."""
     lines = await lines_of(house, batch.output_file_id) + await lines_of(house, batch.error_file_id)
     found = {line["custom_id"]: line for line in lines}
@@ -95,7 +116,7 @@ async def test_a_batch_of_completions(tmp_path: Path) -> None:
 
 
 async def test_a_batch_of_responses_with_lines_that_fail(tmp_path: Path) -> None:
-    bad = [
+    bad: list[tuple[dict[str, Any], int, str, str]] = [
         ({"model": "gpt-9"}, 404, "model_not_found", "model"),
         ({"stream": True}, 400, "unsupported_parameter", "stream"),
         ({"store": True}, 400, "unsupported_parameter", "store"),
@@ -103,7 +124,7 @@ async def test_a_batch_of_responses_with_lines_that_fail(tmp_path: Path) -> None
         ({"temperature": 9}, 400, "invalid_request_error", "temperature"),
         ({"input": "\0"}, 400, "invalid_request_error", "input"),
     ]
-    good = {"model": MODEL, "input": "Hello", "max_output_tokens": 4}
+    good: dict[str, Any] = {"model": MODEL, "input": "Hello", "max_output_tokens": 4}
     asked = [good, *({**good, **wrong} for wrong, *_ in bad)]
     lines = [{"custom_id": str(n), "method": "POST", "url": RESPONSES, "body": b} for n, b in enumerate(asked)]
     async with served(files=tmp_path) as house:
@@ -221,30 +242,30 @@ async def test_an_engine_that_dies_loses_no_line(tmp_path: Path) -> None:
 
 async def test_files(tmp_path: Path) -> None:
     async with served(files=tmp_path) as house:
-        files = house.client.files
-        made = [await files.create(file=(f"{n}.jsonl", b"x" * n), purpose="batch") for n in range(4)]
+        shelf = house.client.files
+        made = [await shelf.create(file=(f"{n}.jsonl", b"x" * n), purpose="batch") for n in range(4)]
         assert [file.bytes for file in made] == [0, 1, 2, 3]
         assert {(file.object, file.purpose, file.status) for file in made} == {("file", "batch", "processed")}
         assert made[0].expires_at is None
-        newest = [file.id async for file in files.list(limit=2)]
+        newest = [file.id async for file in shelf.list(limit=2)]
         assert newest == [file.id for file in reversed(made)]
-        assert [file.filename async for file in files.list(order="asc", limit=3)] == [f"{n}.jsonl" for n in range(4)]
-        assert [file async for file in files.list(purpose="batch_output")] == []
-        assert (await files.content(made[3].id)).content == b"xxx"
-        assert (await files.delete(made[3].id)).deleted
+        assert [file.filename async for file in shelf.list(order="asc", limit=3)] == [f"{n}.jsonl" for n in range(4)]
+        assert [file async for file in shelf.list(purpose="batch_output")] == []
+        assert (await shelf.content(made[3].id)).content == b"xxx"
+        assert (await shelf.delete(made[3].id)).deleted
         with pytest.raises(NotFoundError):
-            await files.content(made[3].id)
+            await shelf.content(made[3].id)
         with pytest.raises(NotFoundError):
-            await files.delete(made[3].id)
+            await shelf.delete(made[3].id)
         with pytest.raises(NotFoundError):
-            await files.list(after="file-none")
-        kept = await files.create(
+            await shelf.list(after="file-none")
+        kept = await shelf.create(
             file=("../../etc/x.jsonl", b""), purpose="batch", expires_after={"anchor": "created_at", "seconds": 7200}
         )
         assert (kept.filename, kept.expires_at) == ("x.jsonl", kept.created_at + 7200)
-        await files.create(file=b"last", purpose="batch")
+        await shelf.create(file=b"last", purpose="batch")
         with pytest.raises(ConflictError, match="keeps 5"):
-            await files.create(file=b"one too many", purpose="batch")
+            await shelf.create(file=b"one too many", purpose="batch")
     names = {path.name for path in tmp_path.iterdir()}
     assert not any(name.endswith(".part") for name in names)
     assert len([name for name in names if name.startswith("file-")]) == 5
