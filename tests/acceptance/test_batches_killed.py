@@ -12,7 +12,8 @@ import aiohttp
 from hubbub.cli.server_process import ServerProcess
 
 ROWS = 400
-KILLS = 4
+STOPS = 4
+"""By turns a kill and a stop in order."""
 DEADLINE_S = 120.0
 # Slow enough that the kills hit the middle, whatever the machine.
 SETTINGS = '[engine]\nkind = "simulated"\nflags = "--step-ms 20 --max-sequences 16"\n'
@@ -74,12 +75,12 @@ async def test_a_killed_server_answers_every_line_once(tmp_path: Path) -> None:
         running, url = await launched(data)
         try:
             batch, kept = (await order(http, url, text))["id"], 0
-            for kill in range(1, KILLS + 1):
-                seen = await until(http, url, batch, ROWS * kill // (KILLS + 2))
+            for kill in range(1, STOPS + 1):
+                seen = await until(http, url, batch, ROWS * kill // (STOPS + 2))
                 assert seen["status"] == "in_progress"
                 assert seen["request_counts"]["completed"] >= kept
                 kept = seen["request_counts"]["completed"]
-                await killed(running)
+                await (killed(running) if kill % 2 else running.stop())
                 (data / "files" / "file-torn").write_bytes(b"what a kill left behind")
                 running, url = await launched(data)
             done = await finished(http, url, batch)

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 """Of a line whose engine died while it answered: the line may be what kills it."""
-LINES_READ = 64
-"""At once, ahead of their turn."""
+LINES_READ, BYTES_READ = 64, 1 << 20
+"""At once, ahead of their turn; whichever comes first."""
 OK = 200
 UNREADABLE = LineFault("input_file_unreadable", "The input file can no longer be read.", param="input_file_id")
 
@@ -146,22 +146,25 @@ class BatchRun:
     # Rows ----------------------------------------------------------------------------------------------------------
 
     async def _work(self, feed: _Feed) -> None:
-        while (line := await feed.next()) is not None:
-            await self._row(*line)
-
-    async def _row(self, number: int, text: bytes) -> None:
-        shop, line, tries = self._shop, read_line(text), 0
+        """Line after line. One is read when it has its place, so that what waits takes no memory."""
+        shop, line, tries = self._shop, None, 0
         while True:
             async with shop.slots.one(0):
-                answer = await shop.ask(self.batch.order, bytes(line.body))
+                line = line or await feed.next()
+                if line is None:
+                    return
+                number, text = line
+                asked = read_line(text)
+                answer = await shop.ask(self.batch.order, bytes(asked.body))
                 tries += isinstance(answer.again, EngineLost)
-                if answer.again is None or tries >= TRIES:
-                    shop.slots.pressure.answered()
-                    break
-                now = asyncio.get_running_loop().time()
-                shop.slots.pressure.refused(now, shop.slots.in_flight, answer.again.retry_after)
-        output = answered(shop.new_id("batch_req_"), line.custom_id, answer.status, answer.body)
-        await shop.writer.add(Row(self.batch.id, number, answer.status == OK, output, answer.usage))
+                if answer.again is not None and tries < TRIES:
+                    now = asyncio.get_running_loop().time()
+                    shop.slots.pressure.refused(now, shop.slots.in_flight, answer.again.retry_after)
+                    continue
+                shop.slots.pressure.answered()
+            line, tries = None, 0
+            output = answered(shop.new_id("batch_req_"), asked.custom_id, answer.status, answer.body)
+            await shop.writer.add(Row(self.batch.id, number, answer.status == OK, output, answer.usage))
 
 
 class _Feed:
@@ -185,7 +188,14 @@ class _Feed:
 
 
 def _few(lines: Iterator[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    return [line for _, line in zip(range(LINES_READ), lines, strict=False)]
+    read: list[tuple[int, bytes]] = []
+    size = 0
+    for line in lines:
+        read.append(line)
+        size += len(line[1])
+        if len(read) == LINES_READ or size >= BYTES_READ:
+            break
+    return read
 
 
 def always(batch: Batch) -> Callable[[Batch], Batch]:
