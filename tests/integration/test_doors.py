@@ -6,9 +6,11 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import FormData
 
 from hubbub.core.keys import KeyId, Scope
 from hubbub.gateway.app import Rules
@@ -119,6 +121,8 @@ UNKNOWN = {
     "completion_id": "chatcmpl-none",
     "conversation_id": "conv_none",
     "item_id": "msg_none",
+    "file_id": "file-none",
+    "batch_id": "batch_none",
 }
 
 
@@ -134,7 +138,15 @@ async def owned(door: Locked) -> Owned:
     said = [{"role": "user", "content": "secret"}]
     stored = {"model": MODEL, "messages": said, "store": True, "max_tokens": 3}
     _, completion, _ = await door.call("ann", "POST", "/v1/chat/completions", stored)
+    form = FormData({"purpose": "batch"}, default_to_multipart=True)
+    form.add_field("file", b"secret", filename="in.jsonl")
+    async with door.house.http.post(f"{door.house.url}/v1/files", data=form, headers=bearer("ann")) as uploaded:
+        file = await uploaded.json()
+    order = {"input_file_id": file["id"], "endpoint": "/v1/responses", "completion_window": "24h"}
+    _, batch, _ = await door.call("ann", "POST", "/v1/batches", order)
     ids = {
+        "file_id": file["id"],
+        "batch_id": batch["id"],
         "conversation_id": chat["id"],
         "item_id": items["data"][0]["id"],
         "response_id": response["id"],
@@ -143,9 +155,9 @@ async def owned(door: Locked) -> Owned:
     return Owned(ids, running["id"], [item["id"] for item in items["data"]])
 
 
-async def test_every_route_hides_what_is_another_users() -> None:
+async def test_every_route_hides_what_is_another_users(tmp_path: Path) -> None:
     """A stranger is told exactly what is told of an id that never was."""
-    async with locked(a_key("ann"), a_key("bob"), voice=ENDLESS) as door:
+    async with locked(a_key("ann"), a_key("bob"), voice=ENDLESS, files=tmp_path) as door:
         anns = await owned(door)
         walked = set()
         for route in ROUTES:
@@ -175,11 +187,11 @@ async def test_every_route_hides_what_is_another_users() -> None:
 
 def neutral(said: Any) -> str:
     """What was said, without the ids that were asked for."""
-    return re.sub(r"(resp_|chatcmpl-|conv_|msg_)\w+", "ID", json.dumps(said))
+    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_)\w+", "ID", json.dumps(said))
 
 
-async def test_every_list_is_empty_and_takes_no_cursor_of_another_user() -> None:
-    async with locked(a_key("ann"), a_key("bob"), voice=ENDLESS) as door:
+async def test_every_list_is_empty_and_takes_no_cursor_of_another_user(tmp_path: Path) -> None:
+    async with locked(a_key("ann"), a_key("bob"), voice=ENDLESS, files=tmp_path) as door:
         anns = await owned(door)
         _, mine, _ = await door.call("bob", "POST", "/v1/chats", {"items": [{"role": "user", "content": "mine"}]})
         own = Owned({**anns.ids, "conversation_id": mine["id"]}, "", [])
@@ -187,7 +199,7 @@ async def test_every_list_is_empty_and_takes_no_cursor_of_another_user() -> None
         lists = [
             route for route in ROUTES if route.method == "GET" and route.answer is not None and "after" in fields(route)
         ]
-        assert len(lists) == 6
+        assert len(lists) == 8
         for route in lists:
             if "{completion_id}" in route.path or "{response_id}" in route.path:
                 continue  # of one thing that is not bob's: the walk above
@@ -207,16 +219,22 @@ def fields(route: Route) -> tuple[str, ...]:
     return names
 
 
-async def test_another_users_ids_in_a_body_are_not_there_either() -> None:
-    async with locked(a_key("ann"), a_key("bob"), voice=ENDLESS) as door:
+async def test_another_users_ids_in_a_body_are_not_there_either(tmp_path: Path) -> None:
+    async with locked(a_key("ann"), a_key("bob"), voice=ENDLESS, files=tmp_path) as door:
         anns = await owned(door)
         _, mine, _ = await door.call("bob", "POST", "/v1/chats", {})
+        order = {
+            "input_file_id": anns.ids["file_id"],
+            "endpoint": "/v1/responses",
+            "completion_window": "24h",
+        }
         for path, body, param in (
             ("/v1/responses", {**ASK, "previous_response_id": anns.ids["response_id"]}, "previous_response_id"),
             ("/v1/responses", {**ASK, "previous_response_id": anns.live}, "previous_response_id"),
             ("/v1/responses", {**ASK, "conversation": anns.ids["conversation_id"]}, "conversation"),  # busy, too
             ("/v1/responses/input_tokens", {"conversation": anns.ids["conversation_id"]}, "conversation"),
             (f"/v1/chats/{mine['id']}/fork", {"at": anns.ids["item_id"]}, "at"),
+            ("/v1/batches", order, "input_file_id"),
         ):
             status, said, _ = await door.call("bob", "POST", path, body)
             assert (status, said["error"]["param"]) == (404, param), said

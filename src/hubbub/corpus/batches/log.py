@@ -95,7 +95,7 @@ class BatchLog:
         with our_errors(self.path):
             if query.after is not None:
                 place = self._seq(sql.FILE_SEQ, (query.after, user), f"there is no file {query.after!r} to go on after")
-            asked = (user, query.purpose or "%", place, query.limit + 1)
+            asked = (user, query.purpose, place, query.limit + 1)
             rows = self._database.execute(statement, asked).fetchall()
         return Page(tuple(_file(doc) for (doc,) in rows[: query.limit]), has_more=len(rows) > query.limit)
 
@@ -154,11 +154,9 @@ class BatchLog:
     def batches(self, user: UserId, after: BatchId | None, limit: int) -> Page[Batch]:
         """Raises NotFound."""
         place = LAST
-        if after is not None:
-            self.batch(user, after)
         with our_errors(self.path):
             if after is not None:
-                place = int(self._database.execute(sql.GET_BATCH, (after,)).fetchone()[0])
+                place = self._seq(sql.OWN_BATCH_SEQ, (after, user), f"there is no batch {after!r} to go on after")
             rows = self._database.execute(sql.BATCHES_BEFORE, (user, place, limit + 1)).fetchall()
         return Page(tuple(_batch(row) for row in rows[:limit]), has_more=len(rows) > limit)
 
