@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ from openai.types import (
     FileObject,
 )
 
-from hubbub.core.batches import BatchId
+from hubbub.core.batches import BatchId, BatchOrder, FileId
 from hubbub.core.keys import Scope
 from hubbub.core.quota import Limits
+from hubbub.core.types import UserId
 from hubbub.corpus.batches.desk import WINDOW_S
 from hubbub.engines.sim_faults import FaultKind, FaultRule
+from hubbub.gateway.keyring import LOCAL
 from hubbub.gateway.routes import batches, files
 from hubbub.gateway.wire.batches import BatchCreate, BatchErrorOut, BatchOut
 from hubbub.gateway.wire.files import FileForm, FileOut
@@ -388,3 +392,70 @@ async def test_two_users_and_what_their_keys_allow(tmp_path: Path) -> None:
         assert (await door.call("eve", "POST", "/v1/batches", order))[0] == 403
         async with door.house.http.get(f"{door.house.url}/v1/files/{file.id}/content", headers=bearer("ann")) as got:
             assert await got.read() == text_of_lines(a_line(1), a_line(2))
+
+
+async def test_a_used_up_quota_holds_up_nobody_else(tmp_path: Path) -> None:
+    text = text_of_lines(*(a_line(n) for n in range(20)))
+    async with locked(a_key("ann", limits=Limits(tokens_per_minute=60)), a_key("bob"), files=tmp_path) as door:
+        ordered = {}
+        for name in ("ann", "bob"):
+            client = door.house.client.with_options(api_key=text_of(name))
+            file = await client.files.create(file=("in.jsonl", text), purpose="batch")
+            ordered[name] = await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+        assert door.house.desk is not None
+        await door.house.desk.ended(BatchId(ordered["bob"].id))
+        _, bobs, _ = await door.call("bob", "GET", f"/v1/batches/{ordered['bob'].id}")
+        assert bobs["request_counts"] == {"total": 20, "completed": 20, "failed": 0}
+        _, anns, _ = await door.call("ann", "GET", f"/v1/batches/{ordered['ann'].id}")
+        assert anns["status"] == "in_progress"
+        assert anns["request_counts"]["failed"] == 0
+        _, anns, _ = await door.call("ann", "POST", f"/v1/batches/{ordered['ann'].id}/cancel")
+        assert anns["status"] == "cancelling"
+
+
+async def test_lines_of_a_key_that_is_gone_fail(tmp_path: Path) -> None:
+    async with locked(a_key("ann"), files=tmp_path) as door:
+        client = door.house.client.with_options(api_key=text_of("ann"))
+        file = await client.files.create(file=("in.jsonl", text_of_lines(a_line(1))), purpose="batch")
+        assert door.house.desk is not None
+        batch = await door.house.desk.create(BatchOrder(UserId("ann"), "key_gone", FileId(file.id), CHAT))
+        await door.house.desk.ended(batch.id)
+        done = await client.batches.retrieve(batch.id)
+        assert done.error_file_id is not None
+        line = json.loads((await client.files.content(done.error_file_id)).text)
+        assert line["response"]["status_code"] == 401
+        assert line["response"]["body"]["error"]["code"] == "invalid_api_key"
+
+
+async def test_a_disk_that_takes_nothing_only_holds_rows_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with served(files=tmp_path) as house:
+        with closing(sqlite3.connect(tmp_path / "index.sqlite3")) as other:
+            other.execute("CREATE TRIGGER no BEFORE INSERT ON rows BEGIN SELECT RAISE(ABORT, 'no room'); END")
+            batch = await begun(house, text_of_lines(*(a_line(n) for n in range(20))))
+            while "wait to be stored" not in caplog.text:
+                waiting = await house.client.batches.retrieve(batch.id)
+                assert waiting.request_counts is not None
+                assert waiting.request_counts.completed == 0
+            other.execute("DROP TRIGGER no")
+        done = await ended(house, batch)
+        assert done.status == "completed"
+        assert set(await results(house, done)) == {f"row-{n}" for n in range(20)}
+
+
+async def test_an_input_that_vanishes_keeps_what_is_done(tmp_path: Path) -> None:
+    async with served(files=tmp_path) as house:
+        batch = await begun(house, text_of_lines(*(a_line(n) for n in range(20))))
+        done = await ended(house, batch)
+        assert house.desk is not None
+        (tmp_path / batch.input_file_id).unlink()
+        gone = await house.desk.create(BatchOrder(LOCAL, "", FileId(batch.input_file_id), CHAT))
+        await house.desk.ended(gone.id)
+        failed = await house.client.batches.retrieve(gone.id)
+        assert failed.status == "failed"
+        assert failed.errors is not None
+        assert [error.code for error in failed.errors.data or ()] == ["input_file_unreadable"]
+        with pytest.raises(NotFoundError, match="gone from the disk"):
+            await house.client.files.content(batch.input_file_id)
+        assert len(await results(house, done)) == 20

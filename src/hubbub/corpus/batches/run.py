@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from hubbub.core.batches import Batch, BatchStatus, LineFault
-from hubbub.core.errors import EngineLost, StorageError
+from hubbub.core.errors import EngineLost, HubbubError, RateLimited, StorageError
 from hubbub.corpus.batches.lines import Bounds, answered, check, numbered, read_line
 from hubbub.corpus.batches.log import ENDINGS, Row
 from hubbub.corpus.batches.results import write_results
@@ -32,6 +32,8 @@ TRIES = 3
 """Of a line whose engine died while it answered: the line may be what kills it."""
 LINES_READ, BYTES_READ = 64, 1 << 20
 """At once, ahead of their turn; whichever comes first."""
+REST_S = 60.0
+"""The longest that a batch waits for its key's quota before it looks again: quotas can be raised."""
 OK = 200
 UNREADABLE = LineFault("input_file_unreadable", "The input file can no longer be read.", param="input_file_id")
 
@@ -57,11 +59,12 @@ class BatchRun:
         self._window: asyncio.Timeout | None = None
         self._stopped = False
         self._faults: tuple[LineFault, ...] = ()
+        self._rest_until = 0.0
 
     def stop(self) -> None:
         """Ask no more: the batch was cancelled, or its time is over."""
         if self._window is not None and not self._stopped:
-            self._window.reschedule(asyncio.get_running_loop().time())
+            self._window.reschedule(_now())
         self._stopped = True
 
     async def run(self) -> None:
@@ -149,7 +152,10 @@ class BatchRun:
         """Line after line. One is read when it has its place, so that what waits takes no memory."""
         shop, line, tries = self._shop, None, 0
         while True:
+            await asyncio.sleep(max(0.0, self._rest_until - _now()))
             async with shop.slots.one(0):
+                if self._rest_until > _now():
+                    continue
                 line = line or await feed.next()
                 if line is None:
                     return
@@ -158,13 +164,19 @@ class BatchRun:
                 answer = await shop.ask(self.batch.order, bytes(asked.body))
                 tries += isinstance(answer.again, EngineLost)
                 if answer.again is not None and tries < TRIES:
-                    now = asyncio.get_running_loop().time()
-                    shop.slots.pressure.refused(now, shop.slots.in_flight, answer.again.retry_after)
+                    self._put_off(answer.again)
                     continue
                 shop.slots.pressure.answered()
             line, tries = None, 0
             output = answered(shop.new_id("batch_req_"), asked.custom_id, answer.status, answer.body)
             await shop.writer.add(Row(self.batch.id, number, answer.status == OK, output, answer.usage))
+
+    def _put_off(self, error: HubbubError) -> None:
+        """A used-up quota holds up the batches of its key, anything else all of them."""
+        if isinstance(error, RateLimited):
+            self._rest_until = _now() + min(error.retry_after or REST_S, REST_S)
+        else:
+            self._shop.slots.pressure.refused(_now(), self._shop.slots.in_flight, error.retry_after)
 
 
 class _Feed:
@@ -196,6 +208,10 @@ def _few(lines: Iterator[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         if len(read) == LINES_READ or size >= BYTES_READ:
             break
     return read
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def always(batch: Batch) -> Callable[[Batch], Batch]:

@@ -11,7 +11,7 @@ from hubbub.corpus.batches.shelf import LogThread
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 5.0
+RETRY_S = 2.0
 """How long to wait for a disk that cannot take a row. Nothing is asked anew meanwhile."""
 
 
