@@ -1,0 +1,123 @@
+"""llama-server's own ways: adapters by number, slots by number, capacity in ``/props``, gauges in ``/metrics``.
+
+Read in ggml-org/llama.cpp b11434, tools/server: server-context.cpp (slots, LoRA, KV), server-common.cpp (bodies).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import aiohttp
+import msgspec
+
+from hubbub.core.errors import BadRequest, EngineUnavailable
+from hubbub.core.types import EngineState, Json, Message, Request
+from hubbub.engines.dialect import Dialect, Site
+from hubbub.engines.llamacpp_slots import SlotTable
+from hubbub.engines.probe import PROBE_TIMEOUT
+from hubbub.engines.remote_errors import error_of_response, error_of_transport
+from hubbub.engines.wire_body import chat_body, messages_body
+
+_GAUGE = re.compile(rb"^llamacpp:(\w+) ([0-9.e+]+)", re.MULTILINE)
+
+
+class _Generation(msgspec.Struct):
+    n_ctx: int
+
+
+class _Props(msgspec.Struct):
+    default_generation_settings: _Generation
+    total_slots: int
+    model_alias: str = ""
+    model_path: str = ""
+    build_info: str = ""
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: int
+
+
+class LlamaCppDialect(Dialect):
+    """``adapters``: names in the order in which the server loaded them. ``slots``: None lets the server choose."""
+
+    def __init__(self, adapters: Sequence[str] = (), slots: SlotTable | None = None) -> None:
+        self._adapters = tuple(adapters)
+        self._slots = slots
+
+    def body(self, request: Request) -> dict[str, Json]:
+        """Raises BadRequest for an adapter that is not loaded."""
+        body = chat_body(replace(request, adapter=""))
+        if request.adapter and request.adapter not in self._adapters:
+            loaded = ", ".join(self._adapters) or "none"
+            raise BadRequest(f"adapter {request.adapter!r} is not loaded; there is {loaded}", param="adapter")
+        if self._adapters:
+            # Said also for no adapter at all: without a list the server keeps the slot's keys and values of the adapter
+            # it had before.
+            body["lora"] = [
+                {"id": number, "scale": 1.0 if name == request.adapter else 0.0}
+                for number, name in enumerate(self._adapters)
+            ]
+        slot = self._slots.slot(request.id) if self._slots is not None else None
+        if slot is not None:
+            body["id_slot"] = slot
+        return body
+
+    async def state(self, site: Site, known: EngineState | None) -> EngineState:
+        state = known or await self._capacity(site)
+        status, body = await site.get("/metrics")
+        if status >= 500:
+            raise EngineUnavailable(f"{site.base}/metrics answered {status}", retry_after=1.0)
+        gauges = _gauges(body) if status == 200 else {}
+        return replace(
+            state,
+            running=int(gauges.get("requests_processing", 0)),
+            waiting=int(gauges.get("requests_deferred", 0)),
+            steps=int(gauges.get("n_decode_total", 0)),
+        )
+
+    async def _capacity(self, site: Site) -> EngineState:
+        status, body = await site.get("/props")
+        if status != 200:
+            raise EngineUnavailable(error_of_response(status, None, body).message, retry_after=1.0)
+        try:
+            props = msgspec.json.decode(body, type=_Props)
+        except msgspec.DecodeError as fault:
+            raise EngineUnavailable(f"{site.base}/props is not llama-server's ({fault})") from fault
+        window = props.default_generation_settings.n_ctx
+        limits = site.limits
+        return EngineState(
+            models=limits.models or (props.model_alias or props.model_path,),
+            context_window=min(window, limits.context_window or window),
+            max_sequences=props.total_slots,
+            kv_tokens=limits.kv_tokens or props.total_slots * window,
+            prefix_cache=True,
+            adapters=self._adapters,
+            # A step decodes only slots with the first busy slot's adapter; the others wait until that one is done.
+            mixes_adapters=False,
+            details={"url": site.base, "version": props.build_info},
+        )
+
+    async def count_tokens(self, site: Site, model: str, messages: Sequence[Message]) -> int | None:
+        body = msgspec.json.encode({"messages": messages_body(messages)})
+        try:
+            async with site.session.post(
+                site.base + "/v1/chat/completions/input_tokens",
+                data=body,
+                headers={"Content-Type": "application/json"},
+                timeout=PROBE_TIMEOUT,
+            ) as response:
+                data = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as fault:
+            words = error_of_transport(fault, site.engine, begun=False).message
+            raise EngineUnavailable(words, retry_after=1.0) from fault
+        if response.status == 404:
+            return None  # older than b7800 or so
+        if response.status != 200:
+            raise EngineUnavailable(error_of_response(response.status, None, data).message)
+        return msgspec.json.decode(data, type=_Counted).input_tokens
+
+
+def _gauges(text: bytes) -> Mapping[str, float]:
+    return {name.decode(): float(value) for name, value in _GAUGE.findall(text)}
