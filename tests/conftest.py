@@ -1,10 +1,14 @@
-"""Profiles of the property tests: ``HYPOTHESIS_PROFILE=deep`` looks longer than every run can afford."""
+"""Profiles of the property tests: ``HYPOTHESIS_PROFILE=deep`` looks longer than every run can afford. Asserts of the
+behaviours of engines say what they compared."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+pytest.register_assert_rewrite("support.engine_behaviours")
 
 settings.register_profile(
     "default",
