@@ -369,6 +369,7 @@ class Tools:
         "function": {
             "name": "weather",
             "description": "The weather in a city",
+            "strict": True,
             "parameters": {
                 "type": "object",
                 "properties": {"city": {"type": "string", "maxLength": 20}},
