@@ -455,7 +455,7 @@ async def restarted(engine: Engine) -> EngineState:
 
 
 class Closing:
-        async def test_close_ends_what_is_in_flight(self, subject: Subject) -> None:
+    async def test_close_ends_what_is_in_flight(self, subject: Subject) -> None:
         heard = submit(subject, ask(subject, "a", subject.story, LONG))
         await spoken(heard)
         await subject.engine.close()

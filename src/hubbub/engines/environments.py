@@ -114,7 +114,8 @@ def environment_of(engine: str, home: Path) -> Environment:
     found = installed(engine, home)
     if found is None:
         raise NotFound(
-            f"engine {engine} has no environment in {home.expanduser().absolute()}: make it with `hubbub engine install {engine}`",
+            f"engine {engine} has no environment in {_root(engine, home).parent}: "
+            f"make it with `hubbub engine install {engine}`",
             param="kind",
         )
     return found
