@@ -2,7 +2,7 @@
 
 A test module makes ``subject`` and takes the behaviours that its engine has::
 
-    class TestVLLM(Restart, Death, Json, Prefixes, Refusals, Cancels, Answers): ...
+    class TestVLLM(Restart, Death, Json, Prefixes, Overflow, Cancels, Answers): ...
 
 What an engine cannot do is thus seen in the list of its class. Behaviours leave the engine idle, but for those that end
 it; pytest runs the bases of a class from the last to the first, so these stand first.
@@ -147,7 +147,7 @@ async def stop(subject: Subject, *heard: tuple[str, Heard]) -> None:
 
 
 class Answers:
-    """State, streaming, usage, seeds, stops, continuing, counting, never mixing."""
+    """State, streaming, usage, seeds, stops, continuing, never mixing."""
 
     async def test_state_says_what_it_can_hold(self, subject: Subject) -> None:
         state = await subject.engine.state()
@@ -213,6 +213,8 @@ class Answers:
         if subject.repeats:
             assert said + rest.text == whole.text
 
+
+class Counts:
     async def test_count_tokens_agrees_with_usage(self, subject: Subject) -> None:
         request = ask(subject, "a", "How long is this?")
         counted = await subject.engine.count_tokens(request.messages)
@@ -269,7 +271,7 @@ class Cancels:
         await until_idle(subject.engine)
 
 
-class Refusals:
+class Overflow:
     async def test_a_prompt_beyond_the_window_is_refused_with_both_lengths(self, subject: Subject) -> None:
         window = (await subject.engine.state()).context_window
         heard = await answer(subject, ask(subject, "a", "word " * (window + 10)))
@@ -280,6 +282,8 @@ class Refusals:
         assert window in numbers
         assert any(number > window for number in numbers)
 
+
+class UnknownModel:
     async def test_an_unknown_model_is_named(self, subject: Subject) -> None:
         heard = await answer(subject, ask(subject, "a", "Hello.", model="no-such-model"))
         assert len(heard.chunks) == 1

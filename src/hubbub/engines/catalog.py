@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import llamacpp, openvino, remote, simulated, vllm
+from hubbub.engines import llamacpp, lmdeploy, openvino, remote, sglang, simulated, vllm
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -13,6 +13,8 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         openvino.KIND,
         vllm.KIND,
+        sglang.KIND,
+        lmdeploy.KIND,
         llamacpp.KIND,
         remote.KIND,
         simulated.KIND,

@@ -21,14 +21,16 @@ from support.engine_behaviours import (
     Answers,
     Cancels,
     Capacity,
+    Counts,
     Death,
     Json,
+    Overflow,
     Prefixes,
     Priorities,
-    Refusals,
     Restart,
     Subject,
     Tools,
+    UnknownModel,
 )
 from support.lora_adapter import write_peft
 
@@ -83,5 +85,19 @@ async def subject(
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestVLLM(Restart, Death, Adapters, Tools, Json, Prefixes, Priorities, Capacity, Refusals, Cancels, Answers):
+class TestVLLM(
+    Restart,
+    Death,
+    Adapters,
+    Tools,
+    Json,
+    Prefixes,
+    Priorities,
+    Capacity,
+    Overflow,
+    UnknownModel,
+    Cancels,
+    Counts,
+    Answers,
+):
     spec = staticmethod(vllm)
