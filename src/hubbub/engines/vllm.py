@@ -54,13 +54,13 @@ class VLLMOptions:
     offload_gib: float = field(default=0.0, metadata=_help("GiB of memory to keep KV cache in that the GPU drops"))
     tensor_parallel: int = field(default=1, metadata=_help("GPUs to split the model over"))
     eager: bool = field(default=False, metadata=_help("start without compiling: minutes sooner, and slower after"))
-    threads: str = field(default="auto", metadata=_help("CPU cores: auto, nobind, or a list like 0-15"))
+    threads: int = field(default=0, metadata=_help("of a CPU, bound to no core; 0: vLLM binds one to each core"))
     tool_parser: str = field(default="", metadata=_help("how the model writes tool calls; empty: by its family"))
     flags: str = field(default="", metadata=_help("more flags for vLLM's command"))
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key."""
-        for key in ("context_window", "kv_gib", "offload_gib"):
+        for key in ("context_window", "kv_gib", "offload_gib", "threads"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be 0 or more")
         if self.tensor_parallel < 1:
@@ -139,8 +139,8 @@ def _tool_parser(model: Model) -> str:
 def environ(model: Model, options: VLLMOptions, *, cpu: bool) -> dict[str, str]:
     """Variables of the server's process. Its own processes talk over loopback alone."""
     values = isolated(model) | {"VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": HOST}
-    if cpu:
-        values["VLLM_CPU_OMP_THREADS_BIND"] = options.threads
+    if cpu and options.threads:
+        values |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(options.threads)}
     return values
 
 

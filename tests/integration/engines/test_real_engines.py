@@ -40,10 +40,9 @@ CHATS = 12
 
 
 def vllm(logs: Path, adapters: dict[str, str]) -> EngineSpec:
-    # In float32, so that the same words come beside others as alone; uncompiled, since compiling takes minutes.
-    options = VLLMOptions(
-        context_window=2048, dtype="float32", kv_gib=1.5, eager=True, threads="nobind", tool_parser="hermes"
-    )
+    # In float32, so that the same words come beside others as alone; uncompiled, since compiling takes minutes;
+    # one thread, since several wait for each other on a machine that has other work.
+    options = VLLMOptions(context_window=2048, dtype="float32", kv_gib=1.5, eager=True, threads=1, tool_parser="hermes")
     return EngineSpec(
         EngineId("vllm"),
         "vllm",

@@ -86,6 +86,7 @@ class Twin:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await self.engine.start()
         try:
             yield self.url
         finally:
