@@ -22,7 +22,6 @@ from support.engine_behaviours import (
     Cancels,
     Capacity,
     Counts,
-    Death,
     Json,
     Overflow,
     Prefixes,
@@ -86,7 +85,6 @@ async def subject(
 @pytest.mark.asyncio(loop_scope="class")
 class TestVLLM(
     Restart,
-    Death,
     Adapters,
     Tools,
     Json,
