@@ -161,8 +161,9 @@ def _check_disk(made: Plan, home: Path) -> None:
 
 
 def install(made: Plan, installer: Installer, tell: Callable[[str], None]) -> Environment:
-    """Blocks for minutes. ``tell`` gets a line for each step. Raises EngineError, with the installer's last words; ConfigError
-    (another one runs). Said again, it goes on where it stopped."""
+    """Blocks for minutes; said again after a failure, it goes on where it stopped. ``tell`` gets a line for each step.
+
+    Raises EngineError, with the installer's last words, and ConfigError (another one runs)."""
     recipe, folder = made.recipe, made.folder
     root = folder.parent
     root.mkdir(parents=True, exist_ok=True)
