@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import llamacpp, openvino, remote, simulated
+from hubbub.engines import hf_transformers, llamacpp, openvino, remote, simulated
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -13,6 +13,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         openvino.KIND,
         llamacpp.KIND,
+        hf_transformers.KIND,
         remote.KIND,
         simulated.KIND,
     )

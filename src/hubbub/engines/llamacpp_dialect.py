@@ -5,8 +5,7 @@ Read in ggml-org/llama.cpp b11434, tools/server: server-context.cpp (slots, LoRA
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import aiohttp
@@ -16,11 +15,14 @@ from hubbub.core.errors import BadRequest, EngineUnavailable
 from hubbub.core.types import EngineState, Json, Message, Request
 from hubbub.engines.dialect import Dialect, Site
 from hubbub.engines.llamacpp_slots import SlotTable
+from hubbub.engines.metrics_text import Samples
 from hubbub.engines.probe import PROBE_TIMEOUT
 from hubbub.engines.remote_errors import error_of_response, error_of_transport
 from hubbub.engines.wire_body import chat_body, messages_body
 
-_GAUGE = re.compile(rb"^llamacpp:(\w+) ([0-9.e+]+)", re.MULTILINE)
+RUNNING, WAITING, STEPS = (
+    f"llamacpp:{name}" for name in ("requests_processing", "requests_deferred", "n_decode_total")
+)
 
 
 class _Generation(msgspec.Struct):
@@ -69,12 +71,12 @@ class LlamaCppDialect(Dialect):
         status, body = await site.get("/metrics")
         if status >= 500:
             raise EngineUnavailable(f"{site.base}/metrics answered {status}", retry_after=1.0)
-        gauges = _gauges(body) if status == 200 else {}
+        samples = Samples(body.decode("utf-8", "replace") if status == 200 else "", (RUNNING, WAITING, STEPS))
         return replace(
             state,
-            running=int(gauges.get("requests_processing", 0)),
-            waiting=int(gauges.get("requests_deferred", 0)),
-            steps=int(gauges.get("n_decode_total", 0)),
+            running=int(samples.total(RUNNING)),
+            waiting=int(samples.total(WAITING)),
+            steps=int(samples.total(STEPS)),
         )
 
     async def _capacity(self, site: Site) -> EngineState:
@@ -117,7 +119,3 @@ class LlamaCppDialect(Dialect):
         if response.status != 200:
             raise EngineUnavailable(error_of_response(response.status, None, data).message)
         return msgspec.json.decode(data, type=_Counted).input_tokens
-
-
-def _gauges(text: bytes) -> Mapping[str, float]:
-    return {name.decode(): float(value) for name, value in _GAUGE.findall(text)}
