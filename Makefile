@@ -48,8 +48,8 @@ docs: .venv/.dev-installed ## write the generated pages of docs/
 docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check
 
-pytest: .venv/.dev-installed ## tests, tier by tier
-	@$(BIN)/pytest $(TIERS)
+pytest: .venv/.dev-installed ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(TIERS)
 
 chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
 	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)

@@ -282,8 +282,9 @@ async def test_an_unknown_model_is_named(subject: Subject) -> None:
 
 async def test_many_chats_are_never_mixed(subject: Subject) -> None:
     topics = [f"Say something of number {i}." for i in range(12)]
-    alone = [(await answer(subject, ask(subject, f"alone-{i}", words))).text for i, words in enumerate(topics)]
-    together = [submit(subject, ask(subject, f"together-{i}", words)) for i, words in enumerate(topics)]
+    few = Sampling(max_tokens=12, seed=7, temperature=0.7)
+    alone = [(await answer(subject, ask(subject, f"alone-{i}", words, few))).text for i, words in enumerate(topics)]
+    together = [submit(subject, ask(subject, f"together-{i}", words, few)) for i, words in enumerate(topics)]
     await asyncio.wait_for(asyncio.gather(*(heard.ended.wait() for heard in together)), 60)
     if subject.repeats:
         assert [heard.text for heard in together] == alone

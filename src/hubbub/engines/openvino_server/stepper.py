@@ -69,11 +69,12 @@ _FINISH: dict[Any, Finish] = {
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The stepper's one command-line argument, as JSON."""
+    """The stepper's one command-line argument, as JSON. ``properties``: of OpenVINO, beside those of ``sizing``."""
 
     model: str
     sizing: Sizing
     stop_ids: list[int]
+    properties: dict[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -116,6 +117,7 @@ def load_pipeline(config: Config) -> Any:
         properties["INFERENCE_PRECISION_HINT"] = sizing.precision
     if sizing.performance_hint:
         properties["PERFORMANCE_HINT"] = sizing.performance_hint
+    properties |= config.properties
     return openvino_genai.ContinuousBatchingPipeline(config.model, scheduler, "CPU", properties)
 
 
