@@ -139,6 +139,12 @@ def write_gguf_adapter(name: str, folder: Path, model: Path, out: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def peft_modules(folder: Path) -> list[str]:
+    """The modules that an adapter changes, like ``model.layers.3.self_attn.q_proj``."""
+    matches = (_TENSOR.fullmatch(key) for key in _safetensors_header(folder / WEIGHTS)[0])
+    return sorted({match["module"] for match in matches if match is not None})
+
+
 def peft_scale(name: str, folder: Path) -> float:
     """The factor that the product of the two matrices counts by. Raises ConfigError for what is not only such a
     product."""
@@ -182,11 +188,9 @@ def _permuted(rows: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
 def read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Tensors by name, as float32. Format: https://github.com/huggingface/safetensors#format. numpy has no bfloat16,
     which most adapters are in."""
+    header, start = _safetensors_header(path)
     data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    for name, entry in json.loads(data[8:start]).items():
-        if name == "__metadata__":
-            continue
+    for name, entry in header.items():
         first, last = entry["data_offsets"]
         raw = data[start + first : start + last]
         if entry["dtype"] == "BF16":
@@ -194,3 +198,12 @@ def read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         else:
             values = np.frombuffer(raw, {"F32": "<f4", "F16": "<f2", "F64": "<f8"}[entry["dtype"]]).astype(np.float32)
         yield name, values.reshape(entry["shape"])
+
+
+def _safetensors_header(path: Path) -> tuple[Mapping[str, Any], int]:
+    """Tensors by name, and where the first one's bytes begin."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return header, 8 + size

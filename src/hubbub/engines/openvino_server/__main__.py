@@ -23,9 +23,11 @@ if sys.platform != "win32":
     import uvloop
 
 from hubbub.core.errors import ConfigError, EngineUnavailable
-from hubbub.engines.lora_files import GGUF_ADAPTERS, WEIGHTS, peft_scale
+from hubbub.engines.lora_files import GGUF_ADAPTERS, WEIGHTS, peft_modules, peft_scale
+from hubbub.engines.model_hub import IR_FILE
 from hubbub.engines.openvino_server.codec import Codec
 from hubbub.engines.openvino_server.http import build_app
+from hubbub.engines.openvino_server.ir_names import missing
 from hubbub.engines.openvino_server.lifetime import die_with_parent
 from hubbub.engines.openvino_server.link import StepperLink
 from hubbub.engines.openvino_server.model_info import ModelInfo, read_model_info
@@ -101,8 +103,17 @@ def read_adapters(info: ModelInfo, given: list[str]) -> dict[str, tuple[str, flo
     """Name to file and factor. Raises ConfigError."""
     if given and info.is_gguf:
         raise ConfigError(GGUF_ADAPTERS.format(info.path), param="adapters")
-    pairs = (adapter.partition("=")[::2] for adapter in given)
-    return {name: (str(Path(folder) / WEIGHTS), peft_scale(name, Path(folder))) for name, folder in pairs}
+    found = {}
+    for name, _, folder in (adapter.partition("=") for adapter in given):
+        unknown = missing(info.path / IR_FILE, peft_modules(Path(folder)))
+        if unknown:
+            raise ConfigError(
+                f"adapter {name!r} is for modules that the model in {info.path} has not, or has without their names: "
+                f"{unknown[0]} and {len(unknown) - 1} more",
+                param="adapters",
+            )
+        found[name] = (str(Path(folder) / WEIGHTS), peft_scale(name, Path(folder)))
+    return found
 
 
 async def serve(info: ModelInfo, sizing: Sizing, names: Names, port: int) -> int:

@@ -143,7 +143,7 @@ class Stepper:
     def __init__(self, pipeline: Any, config: Config, adapters: Sequence[Any] = ()) -> None:
         self._pipeline = pipeline
         self._adapters = adapters
-        self._adapter = 0
+        self._adapter = -1
         self._sizing = config.sizing
         self._stop_ids = set(config.stop_ids)
         self._waiting: deque[_Request] = deque()
@@ -208,13 +208,13 @@ class Stepper:
         room = self._sizing.kv_blocks - self._releasing - sum(r.blocks(HEADROOM_TOKENS) for r in self._live.values())
         while self._waiting and len(self._live) < self._sizing.max_sequences:
             request = self._waiting[0]
-            if request.sampler.adapter != self._adapter and (self._live or self._releasing):
+            if request.sampler.adapter != max(self._adapter, 0) and (self._live or self._releasing):
                 break
             room -= request.blocks(HEADROOM_TOKENS)
             if room < 0 and (self._live or self._releasing):
                 break
             self._waiting.popleft()
-            self._adapter = request.sampler.adapter
+            self._speak_with(request.sampler.adapter)
             try:
                 request.handle = self._enter(request)
             except RuntimeError as fault:
@@ -224,6 +224,17 @@ class Stepper:
             cached = 0 if self._mirror is None else self._mirror.add(request.id, request.prompt)
             request.cached = cached if request.cached is None else request.cached
         return refused
+
+    def _speak_with(self, adapter: int) -> None:
+        """Requests that are stepped speak with the adapter of the last ``generate``: what they ask for themselves is
+        passed over (openvino.genai 2026.4, src/cpp/src/continuous_batching/pipeline_impl.cpp, ``set_adapters``)."""
+        if adapter == self._adapter or len(self._adapters) < 2:
+            return
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens = 1
+        config.adapters = self._adapters[adapter]
+        self._pipeline.generate([openvino.Tensor(np.zeros((1, 1), dtype=np.int64))], [config])
+        self._adapter = adapter
 
     def _enter(self, request: _Request) -> Any:
         sampler = request.sampler
@@ -245,8 +256,6 @@ class Stepper:
             constraint = openvino_genai.StructuredOutputConfig()
             constraint.structural_tags_config = sampler.grammar
             config.structured_output_config = constraint
-        if len(self._adapters) > 1:
-            config.adapters = self._adapters[sampler.adapter]
         ids = openvino.Tensor(np.array([request.prompt], dtype=np.int64))
         return self._pipeline.add_request(request.id, ids, config)
 
