@@ -183,6 +183,7 @@ def engine_of(settings: Settings, data: Path) -> Engine:
             url=engine.kind if remote else "",
             api_key=engine.api_key,
             options=options,
+            environments=Path(settings.server.engines),
         )
     )
 

@@ -20,6 +20,7 @@ import msgspec
 
 from hubbub.core.errors import ConfigError
 from hubbub.core.scheduler import SchedulerConfig
+from hubbub.engines.kinds import ENVIRONMENTS
 from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
@@ -42,6 +43,7 @@ class ServerConfig:
     host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
     data: str = field(default="hubbub-data", metadata={"help": "folder of the database and the logs"})
+    engines: str = field(default=str(ENVIRONMENTS), metadata={"help": "folder of what `hubbub engine install` makes"})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     keys: KeysMode = field(
         default=KeysMode.AUTO, metadata={"help": "who needs a key: auto (all but on loopback), required or off (none)"}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from hubbub.cli import engine_install
+
 app = typer.Typer(help="Engines on their own.", no_args_is_help=True)
+
+
+app.command("install")(engine_install.install)
+app.command("uninstall")(engine_install.uninstall)
 
 
 @app.callback()

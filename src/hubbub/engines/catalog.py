@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import hf_transformers, llamacpp, openvino, remote, simulated
+from hubbub.engines import hf_transformers, llamacpp, openvino, remote, simulated, vllm
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         openvino.KIND,
+        vllm.KIND,
         llamacpp.KIND,
         hf_transformers.KIND,
         remote.KIND,
