@@ -15,6 +15,7 @@ from typing import Any
 from hubbub.core.errors import ConfigError
 from hubbub.engines import transformers_server
 from hubbub.engines.dialect import Limits
+from hubbub.engines.environments import environment_of
 from hubbub.engines.gguf_folder import hugging_face_folder
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
@@ -40,7 +41,9 @@ def _help(text: str) -> dict[str, str]:
 class TransformersOptions:
     """Zero and empty mean: derived from the model and the machine."""
 
-    python: str = field(default="", metadata=_help("a Python with torch, transformers, peft and aiohttp"))
+    python: str = field(
+        default="", metadata=_help("with torch, transformers, peft and aiohttp; empty: its environment's")
+    )
     context_window: int = field(default=0, metadata=_help("tokens of input and output of a chat; 0: the model's"))
     kv_tokens: int = field(default=0, metadata=_help("tokens of KV cache of all chats together; 0: derived"))
     batched_tokens: int = field(default=512, metadata=_help("tokens of prompts and answers in one step"))
@@ -69,13 +72,7 @@ def build(spec: EngineSpec) -> Engine:
     flags = arguments(model, name, spec.chats or DEFAULT_CHATS, options)
     for adapter, folder in adapters.items():
         flags += ["--adapter", f"{adapter}={folder}"]
-    python = options.python or str(spec.environments.expanduser() / KIND.environment / "bin" / "python")
-    if not Path(python).exists():
-        raise ConfigError(
-            f"engine {spec.id}: transformers is not installed ({python} is not there); "
-            f"make its environment with: hubbub engine install {KIND.environment}",
-            param="kind",
-        )
+    python = options.python or str(environment_of(KIND.environment, spec.environments).python)
     # Without -P the modules beside the server's file would come before the environment's of the same name.
     argv = (python, "-P", transformers_server.__file__, *flags)
     # A model that is here already must not wait for a hub.

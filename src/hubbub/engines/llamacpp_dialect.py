@@ -37,8 +37,16 @@ class _Props(msgspec.Struct):
     build_info: str = ""
 
 
+class _Slot(msgspec.Struct):
+    n_prompt_tokens: int = 0
+    is_processing: bool = False
+
+
 class _Counted(msgspec.Struct):
     input_tokens: int
+
+
+_slots = msgspec.json.Decoder(list[_Slot])
 
 
 class LlamaCppDialect(Dialect):
@@ -71,12 +79,14 @@ class LlamaCppDialect(Dialect):
         status, body = await site.get("/metrics")
         if status >= 500:
             raise EngineUnavailable(f"{site.base}/metrics answered {status}", retry_after=1.0)
+        _, slots = await site.get("/slots")
         samples = Samples(body.decode("utf-8", "replace") if status == 200 else "", (RUNNING, WAITING, STEPS))
         return replace(
             state,
             running=int(samples.total(RUNNING)),
             waiting=int(samples.total(WAITING)),
             steps=int(samples.total(STEPS)),
+            kv_used=min(1.0, _held(slots) / state.kv_tokens),
         )
 
     async def _capacity(self, site: Site) -> EngineState:
@@ -119,3 +129,11 @@ class LlamaCppDialect(Dialect):
         if response.status != 200:
             raise EngineUnavailable(error_of_response(response.status, None, data).message)
         return msgspec.json.decode(data, type=_Counted).input_tokens
+
+
+def _held(slots: bytes) -> int:
+    """Tokens of requests in flight, out of ``/slots``; 0 where the server does not tell (``--no-slots``)."""
+    try:
+        return sum(slot.n_prompt_tokens for slot in _slots.decode(slots) if slot.is_processing)
+    except msgspec.DecodeError:
+        return 0

@@ -81,6 +81,11 @@ def _version_of(python: str) -> str:
     return done.stdout.strip()
 
 
+_CUDA_ALONG = (
+    "most of it is the CUDA that torch brings along from PyPI",
+    "without (0.8 GB, 2.3 GB on disk): --index https://download.pytorch.org/whl/cpu",
+)
+
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "vllm": (
         Recipe(
@@ -92,12 +97,32 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             pythons=("3.11", "3.12"),
             download_gb=3.6,
             disk_gb=8.0,
-            notes=(
-                "most of it is the CUDA that torch brings along from PyPI",
-                "without (0.8 GB, 2.3 GB on disk): --index https://download.pytorch.org/whl/cpu",
-            ),
+            notes=_CUDA_ALONG,
         ),
         Recipe("vllm", CUDA, "0.32.0", "vllm-cuda.txt", pythons=("3.12",), download_gb=4.5, disk_gb=11.0),
+    ),
+    "transformers": (
+        Recipe(
+            "transformers",
+            CPU,
+            "5.23.0",
+            "transformers.txt",
+            ("torch==2.13.0",),
+            pythons=("3.11", "3.12", "3.13"),
+            download_gb=3.2,
+            disk_gb=7.0,
+            notes=_CUDA_ALONG,
+        ),
+        Recipe(
+            "transformers",
+            CUDA,
+            "5.23.0",
+            "transformers.txt",
+            ("torch==2.13.0",),
+            pythons=("3.11", "3.12", "3.13"),
+            download_gb=3.2,
+            disk_gb=7.0,
+        ),
     ),
     "sglang": (Recipe("sglang", CUDA, "0.5.23", "sglang-cuda.txt", pythons=("3.12",), download_gb=5.5, disk_gb=13.0),),
     "lmdeploy": (
