@@ -1,25 +1,16 @@
-<<<<<<< HEAD
 """How long the property tests look, by ``HYPOTHESIS_PROFILE``: quick (what is typed by hand), thorough (``make test``),
-deep (thousands of random cases, other ones each time)."""
-=======
-"""Profiles of the property tests: ``HYPOTHESIS_PROFILE=deep`` looks longer than every run can afford. Asserts of the
-behaviours of engines say what they compared."""
->>>>>>> vllm
+deep (thousands of random cases, other ones each time). Asserts of the behaviours of engines say what they compared."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-<<<<<<< HEAD
 # Containers often set PYTHONDONTWRITEBYTECODE, with which pytest rewrites every module anew in every run: seconds.
 sys.dont_write_bytecode = False
 
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
-=======
-import pytest
-from hypothesis import HealthCheck, settings
->>>>>>> vllm
 
 pytest.register_assert_rewrite("support.engine_behaviours")
 

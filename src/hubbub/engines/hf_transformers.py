@@ -41,9 +41,7 @@ def _help(text: str) -> dict[str, str]:
 class TransformersOptions:
     """Zero and empty mean: derived from the model and the machine."""
 
-    python: str = field(
-        default="", metadata=_help("with torch, transformers, peft and aiohttp; empty: its environment's")
-    )
+    python: str = field(default="", metadata=_help("with torch, transformers, peft, aiohttp; empty: its own"))
     context_window: int = field(default=0, metadata=_help("tokens of input and output of a chat; 0: the model's"))
     kv_tokens: int = field(default=0, metadata=_help("tokens of KV cache of all chats together; 0: derived"))
     batched_tokens: int = field(default=512, metadata=_help("tokens of prompts and answers in one step"))
