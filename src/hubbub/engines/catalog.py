@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import hf_transformers, llamacpp, openvino, remote, simulated, vllm
+from hubbub.engines import fastchat, hf_transformers, llamacpp, ollama, openvino, remote, simulated, tgi, vllm
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -15,6 +15,9 @@ KINDS: Mapping[str, Kind] = {
         vllm.KIND,
         llamacpp.KIND,
         hf_transformers.KIND,
+        ollama.KIND,
+        tgi.KIND,
+        fastchat.KIND,
         remote.KIND,
         simulated.KIND,
     )

@@ -1,7 +1,7 @@
 """Hugging Face transformers as an engine: its continuous batching behind a small server of ours, with PEFT adapters.
 
 Any model that transformers knows, at the price of its speed. Not on offer, and refused by the server with a clear
-error: JSON schemas, tools, penalties. A seed is passed over: the manager draws for all chats from one generator.
+error: JSON schemas, tools, penalties.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def build(spec: EngineSpec) -> Engine:
     if spec.url:
         limits = Limits((spec.model,) if spec.model else (), adapters=tuple(spec.adapters))
         return OpenAIWireEngine(spec.id, WireConfig(spec.url, api_key=spec.api_key, limits=limits))
-    model, name = _model(spec)
+    model, name = local_model(spec)
     adapters = {adapter: peft_folder(adapter, source) for adapter, source in spec.adapters.items()}
     flags = arguments(model, name, spec.chats or DEFAULT_CHATS, options)
     for adapter, folder in adapters.items():
@@ -89,7 +89,7 @@ def arguments(model: str, name: str, chats: int, options: TransformersOptions) -
     ]
 
 
-def _model(spec: EngineSpec) -> tuple[str, str]:
+def local_model(spec: EngineSpec) -> tuple[str, str]:
     """A folder or Hugging Face name, and what the API calls it. Raises ConfigError."""
     here = not spec.model or spec.model.lower() == BUNDLED or Path(spec.model).expanduser().exists()
     if not here:

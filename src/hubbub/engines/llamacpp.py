@@ -66,7 +66,7 @@ class LlamaCppEngine(LaunchedEngine):
 
     def __init__(self, spec: EngineSpec, launch: Launch, limits: Limits, slots: int) -> None:
         self.slots = SlotTable(slots)
-        dialect = LlamaCppDialect(tuple(spec.adapters), self.slots)
+        dialect = LlamaCppDialect(limits.models, tuple(spec.adapters), self.slots)
         super().__init__(spec.id, launch, spec.logs, dialect, limits)
 
     def submit(self, request: Request, sink: Sink) -> None:
@@ -100,7 +100,7 @@ def build(spec: EngineSpec) -> Engine:
     if spec.url:
         limits = Limits((spec.model,) if spec.model else (), options.context_window, kv_tokens=options.kv_tokens)
         config = WireConfig(spec.url, api_key=spec.api_key, limits=limits)
-        return OpenAIWireEngine(spec.id, config, LlamaCppDialect(tuple(spec.adapters)))
+        return OpenAIWireEngine(spec.id, config, LlamaCppDialect(limits.models, tuple(spec.adapters)))
     model = resolve_model(spec.model)
     log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
     if model.kind is not ModelKind.GGUF:

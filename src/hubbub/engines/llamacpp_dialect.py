@@ -11,7 +11,7 @@ from dataclasses import replace
 import aiohttp
 import msgspec
 
-from hubbub.core.errors import BadRequest, EngineUnavailable
+from hubbub.core.errors import BadRequest, EngineUnavailable, ModelNotFound
 from hubbub.core.types import EngineState, Json, Message, Request
 from hubbub.engines.dialect import Dialect, Site
 from hubbub.engines.llamacpp_slots import SlotTable
@@ -50,14 +50,21 @@ _slots = msgspec.json.Decoder(list[_Slot])
 
 
 class LlamaCppDialect(Dialect):
-    """``adapters``: names in the order in which the server loaded them. ``slots``: None lets the server choose."""
+    """``models``: empty lets any name pass. ``adapters``: names in the order in which the server loaded them.
+    ``slots``: None lets the server choose."""
 
-    def __init__(self, adapters: Sequence[str] = (), slots: SlotTable | None = None) -> None:
+    def __init__(
+        self, models: Sequence[str] = (), adapters: Sequence[str] = (), slots: SlotTable | None = None
+    ) -> None:
+        self._models = tuple(models)
         self._adapters = tuple(adapters)
         self._slots = slots
 
     def body(self, request: Request) -> dict[str, Json]:
-        """Raises BadRequest for an adapter that is not loaded."""
+        """Raises ModelNotFound, which the server would not notice; BadRequest for an adapter that is not loaded."""
+        if self._models and request.model not in self._models:
+            there = ", ".join(self._models)
+            raise ModelNotFound(f"model {request.model!r} is not served here; there is {there}", param="model")
         body = chat_body(replace(request, adapter=""))
         if request.adapter and request.adapter not in self._adapters:
             loaded = ", ".join(self._adapters) or "none"
@@ -69,9 +76,9 @@ class LlamaCppDialect(Dialect):
                 {"id": number, "scale": 1.0 if name == request.adapter else 0.0}
                 for number, name in enumerate(self._adapters)
             ]
-        slot = self._slots.slot(request.id) if self._slots is not None else None
-        if slot is not None:
-            body["id_slot"] = slot
+        place = self._slots.place(request.id) if self._slots is not None else None
+        if place is not None:
+            body["id_slot"], body["cache_prompt"] = place.slot, place.warm
         return body
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:

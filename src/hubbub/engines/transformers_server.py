@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import secrets
 import signal
 import sys
 import types
@@ -123,6 +124,32 @@ class Model:
         from transformers import ContinuousBatchingConfig, GenerationConfig
         from transformers.generation.continuous_batching import cb_logits_processors as processors
 
+        class Draw(processors.ContinuousBatchingLogitsProcessor):  # type: ignore[misc]
+            """Draws here, by a seed of the request's own: the likeliest token once each has got its Gumbel noise is one
+            drawn by their probabilities. The manager, which draws for all from one generator, is left no choice."""
+
+            supported_kwargs = {"seed": int}  # noqa: RUF012
+            ignored_kwargs = ()
+
+            def fill_defaults(self, int32_tensor: Any) -> None:
+                int32_tensor.zero_()
+
+            def prepare_tensor_args(self, requests_with_new_token: list[Any]) -> Any:
+                import torch
+
+                seeds = [_next_seed(request.state) for request in requests_with_new_token]
+                return torch.tensor(seeds, dtype=torch.int32)
+
+            def __call__(self, scores: Any, tensor_arg: Any) -> Any:
+                import torch
+
+                drawn = torch.full_like(scores, float("-inf"))
+                for row, seed in enumerate(tensor_arg[: scores.size(0)].tolist()):
+                    generator = torch.Generator(scores.device).manual_seed(seed)
+                    noise = torch.empty_like(scores[row], dtype=torch.float32).exponential_(generator=generator).log()
+                    drawn[row, (scores[row].float() - noise).argmax()] = 0.0
+                return drawn
+
         class TopP(processors.ContinuousBatchingTopPLogitsWarper):  # type: ignore[misc]
             """Sorts the vocabulary only where somebody asked for it."""
 
@@ -145,7 +172,12 @@ class Model:
             allow_block_sharing=not self.adapters,
             per_request_processors=True,
         )
-        return self.model.init_continuous_batching(sampling, batching)
+        manager = self.model.init_continuous_batching(sampling, batching)
+        processor = manager.logit_processor
+        processor.logits_processor.append(Draw())
+        processor.tensors_required += 1
+        processor._retrieve_processors_kwargs()
+        return manager
 
     def start(self) -> None:
         self.manager.batch_processor = self.manager._create_batch_processor()
@@ -177,7 +209,7 @@ class Model:
         ids = self.tokenizer(text + partial, add_special_tokens=False)["input_ids"]
         return [int(one) for one in ids]
 
-    def sampling(self, body: dict[str, Any]) -> dict[str, float]:
+    def sampling(self, body: dict[str, Any]) -> dict[str, Any]:
         """Raises Refused for what the manager cannot do."""
         for key in ("response_format", "tools", "presence_penalty", "frequency_penalty"):
             plain = {"type": "text"} if key == "response_format" else None
@@ -189,7 +221,17 @@ class Model:
             own = getattr(self.generation, key, None) if self.generation.do_sample else None
             return float(next((one for one in (value, own) if one is not None), 1.0))
 
-        return {"temperature": max(asked("temperature"), GREEDY), "top_p": asked("top_p")}
+        seed = secrets.randbits(31) if body.get("seed") is None else int(body["seed"]) & 0x7FFFFFFF
+        return {"temperature": max(asked("temperature"), GREEDY), "top_p": asked("top_p"), "seed": seed}
+
+
+def _next_seed(state: Any) -> int:
+    """Another one for each token of a request, 31 bits (MurmurHash3's last step)."""
+    state.drawn = getattr(state, "drawn", -1) + 1
+    mixed: int = (state.logit_processor_kwargs.get("seed", 0) + state.drawn * 0x9E3779B1) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+    return (mixed ^ (mixed >> 16)) & 0x7FFFFFFF
 
 
 class Service:
@@ -249,7 +291,7 @@ class Service:
         yield {"choices": [], "usage": usage}
 
     async def _generate(
-        self, ids: list[int], most: int, sampling: dict[str, float], said: Said
+        self, ids: list[int], most: int, sampling: dict[str, Any], said: Said
     ) -> AsyncIterator[dict[str, Any]]:
         key, manager = uuid.uuid4().hex, self.model.manager
         heard: asyncio.Queue[Any] = asyncio.Queue()
