@@ -1,9 +1,9 @@
 """Ollama: launched by its binary, or one that runs already.
 
 Read in ollama/ollama fb30760: envconfig/config.go, server/routes.go, openai/openai.go. It keeps its models itself; what
-is served must have been pulled or created. An adapter is a model of its own there, made with ``ADAPTER`` in a Modelfile:
-``adapters`` maps Hubbub's names to Ollama's. A begun answer is gone on with where the model's template leaves the last
-message open; seeds count, cached tokens are not told.
+is served must have been pulled or created. An adapter is a model of its own there, made with ``ADAPTER`` in a
+Modelfile: ``adapters`` maps Hubbub's names to Ollama's. A begun answer is gone on with where the model's template
+leaves the last message open; seeds count, cached tokens are not told.
 """
 
 from __future__ import annotations
