@@ -70,5 +70,5 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         yield subject
 
 
-class TestEveryEngine(Answers, Cancels, Refusals, Capacity, Death, Closing):
+class TestEveryEngine(Closing, Death, Capacity, Refusals, Cancels, Answers):
     pass

@@ -2,10 +2,10 @@
 
 A test module makes ``subject`` and takes the behaviours that its engine has::
 
-    class TestVLLM(Answers, Cancels, Overflow, Json, Prefixes, Death): ...
+    class TestVLLM(Restart, Death, Json, Prefixes, Refusals, Cancels, Answers): ...
 
-What an engine cannot do is thus seen in the list of its class. Behaviours leave the engine idle, except ``Death``,
-which comes last.
+What an engine cannot do is thus seen in the list of its class. Behaviours leave the engine idle, but for those that end
+it; pytest runs the bases of a class from the last to the first, so these stand first.
 """
 
 from __future__ import annotations
@@ -369,6 +369,7 @@ class Tools:
         "function": {
             "name": "weather",
             "description": "The weather in a city",
+            "strict": True,
             "parameters": {
                 "type": "object",
                 "properties": {"city": {"type": "string", "maxLength": 20}},
@@ -454,8 +455,6 @@ async def restarted(engine: Engine) -> EngineState:
 
 
 class Closing:
-    """Comes last of all."""
-
     async def test_close_ends_what_is_in_flight(self, subject: Subject) -> None:
         heard = submit(subject, ask(subject, "a", subject.story, LONG))
         await spoken(heard)

@@ -98,11 +98,15 @@ class Installer:
 def installed(engine: str, home: Path) -> Environment | None:
     """The environment in use; None where there is none, or its files are gone."""
     try:
-        said = json.loads((home.expanduser() / engine / CURRENT).read_text("utf-8"))
-        found = Environment(engine, said["variant"], said["version"], home.expanduser() / engine / said["folder"])
+        said = json.loads((_root(engine, home) / CURRENT).read_text("utf-8"))
+        found = Environment(engine, said["variant"], said["version"], _root(engine, home) / said["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found.python.exists() else None
+
+
+def _root(engine: str, home: Path) -> Path:
+    return home.expanduser().absolute() / engine
 
 
 def environment_of(engine: str, home: Path) -> Environment:
@@ -110,7 +114,8 @@ def environment_of(engine: str, home: Path) -> Environment:
     found = installed(engine, home)
     if found is None:
         raise NotFound(
-            f"engine {engine} has no environment in {home.expanduser()}: make it with `hubbub engine install {engine}`",
+            f"engine {engine} has no environment in {_root(engine, home).parent}: "
+            f"make it with `hubbub engine install {engine}`",
             param="kind",
         )
     return found
@@ -138,7 +143,7 @@ class Plan:
 def plan(recipe: Recipe, home: Path, *, force: bool = False) -> Plan:
     """Raises ConfigError: no Python that fits, a full disk."""
     name = f"{recipe.variant}-{recipe.digest}"
-    root = home.expanduser() / recipe.engine
+    root = _root(recipe.engine, home)
     current = installed(recipe.engine, home)
     used = current.folder.name if current is not None else ""
     done = used.removesuffix(AGAIN) == name and not force
@@ -147,7 +152,7 @@ def plan(recipe: Recipe, home: Path, *, force: bool = False) -> Plan:
     folder = root / name
     made = Plan(recipe, recipe.python(), folder, done, folder.is_dir() and not done and not force)
     if not done:
-        _check_disk(made, home.expanduser())
+        _check_disk(made, root)
     return made
 
 
@@ -189,7 +194,7 @@ def install(made: Plan, installer: Installer, tell: Callable[[str], None]) -> En
 
 def remove(engine: str, home: Path) -> bool:
     """Whether there was anything to remove. Raises ConfigError while it is being installed."""
-    root = home.expanduser() / engine
+    root = _root(engine, home)
     if not root.is_dir():
         return False
     with _alone(root):

@@ -49,5 +49,5 @@ async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sub
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestLlamaCpp(Answers, Cancels, Refusals, Capacity, Prefixes, Json, Adapters, Death, Restart):
+class TestLlamaCpp(Restart, Death, Adapters, Json, Prefixes, Capacity, Refusals, Cancels, Answers):
     """One engine, started once."""

@@ -5,7 +5,7 @@ What an engine is not shown to do is seen in the list of its class. `make engine
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +60,12 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(write_peft(folder / name, seed)) for seed, name in enumerate(("red", "blue"))}
 
 
-async def running(make: Callable[[Path, dict[str, str]], EngineSpec], logs: Path, adapters: dict[str, str]) -> Subject:
-    spec = make(logs, adapters)
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def subject(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, adapters: dict[str, str]
+) -> AsyncIterator[Subject]:
+    """The engine that the class of the test asks for."""
+    spec = request.cls.spec(tmp_path_factory.mktemp("logs"), adapters)
     engine = kind_of(spec.kind).build(spec)
     assert isinstance(engine, LaunchedEngine)
 
@@ -70,18 +74,14 @@ async def running(make: Callable[[Path, dict[str, str]], EngineSpec], logs: Path
 
     try:
         state = await engine.start()
-    except BaseException:
+        yield Subject(engine, state.models[0], kill, adapters=tuple(adapters))
+    finally:
         await engine.close()
-        raise
-    return Subject(engine, state.models[0], kill, adapters=tuple(adapters))
+
+
+# Behaviours run from the last of the list to the first.
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestVLLM(Answers, Cancels, Refusals, Capacity, Priorities, Prefixes, Json, Tools, Adapters, Death, Restart):
-    @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    async def subject(
-        self, tmp_path_factory: pytest.TempPathFactory, adapters: dict[str, str]
-    ) -> AsyncIterator[Subject]:
-        subject = await running(vllm, tmp_path_factory.mktemp("vllm"), adapters)
-        yield subject
-        await subject.engine.close()
+class TestVLLM(Restart, Death, Adapters, Tools, Json, Prefixes, Priorities, Capacity, Refusals, Cancels, Answers):
+    spec = staticmethod(vllm)

@@ -60,5 +60,5 @@ async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sub
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestTransformers(Answers, Cancels, Refusals, Adapters, Death, Restart):
+class TestTransformers(Restart, Death, Adapters, Refusals, Cancels, Answers):
     """One engine, started once."""
