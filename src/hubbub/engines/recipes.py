@@ -7,11 +7,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from hubbub.core.errors import ConfigError, NotFound
+from hubbub.engines.llamacpp_build import build_environment
 
 LOCKS = Path(__file__).parent / "locks"
 CPU, CUDA, ROCM = "cpu", "cuda", "rocm"
@@ -25,13 +27,14 @@ class Step:
     words: str
     arguments: list[str]
     by_pip: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """``first``: requirements installed with what they need. ``lock``: a file of pins in ``locks/``, installed after
     them without their dependencies. ``pythons``: the minor versions that all of it has wheels for, the best one first.
-    ``download_gb``, ``disk_gb``: 10^9 bytes, rounded up. ``notes``: lines for who is to
+    ``compiled``: the pins are source, built for this processor. ``download_gb``, ``disk_gb``: 10^9 bytes, rounded up. ``notes``: lines for who is to
     decide."""
 
     engine: str
@@ -44,6 +47,7 @@ class Recipe:
     download_gb: float = 1.0
     disk_gb: float = 3.0
     notes: tuple[str, ...] = ()
+    compiled: bool = False
 
     @cached_property
     def pins(self) -> tuple[str, ...]:
@@ -58,7 +62,8 @@ class Recipe:
     def steps(self) -> list[Step]:
         steps = [Step(f"{' '.join(self.first)}, with what it needs", [*self.first], by_pip=True)] if self.first else []
         pins = len(self.pins) - len(self.first)
-        return [*steps, Step(f"{pins} packages of {self.lock}", ["--no-deps", "-r", str(LOCKS / self.lock)])]
+        env = build_environment() if self.compiled else {}
+        return [*steps, Step(f"{pins} packages of {self.lock}", ["--no-deps", "-r", str(LOCKS / self.lock)], env=env)]
 
     def python(self) -> str:
         """The interpreter to make the environment with. Raises ConfigError."""
@@ -123,6 +128,23 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             download_gb=3.2,
             disk_gb=7.0,
         ),
+    ),
+    "llamacpp": tuple(
+        Recipe(
+            "llamacpp",
+            variant,
+            "b11434",
+            "llamacpp.txt",
+            pythons=("3.11", "3.12", "3.13", "3.10"),
+            machines=("x86_64", "aarch64"),
+            download_gb=0.1,
+            disk_gb=1.0,
+            notes=(
+                "it is compiled for this machine's processor: that takes 5 to 30 minutes, and needs a C++ compiler",
+            ),
+            compiled=True,
+        )
+        for variant in (CPU, CUDA)
     ),
     "sglang": (Recipe("sglang", CUDA, "0.5.23", "sglang-cuda.txt", pythons=("3.12",), download_gb=5.5, disk_gb=13.0),),
     "lmdeploy": (
