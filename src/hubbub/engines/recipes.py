@@ -34,8 +34,8 @@ class Step:
 class Recipe:
     """``first``: requirements installed with what they need. ``lock``: a file of pins in ``locks/``, installed after
     them without their dependencies. ``pythons``: the minor versions that all of it has wheels for, the best one first.
-    ``compiled``: the pins are source, built for this processor. ``download_gb``, ``disk_gb``: 10^9 bytes, rounded up. ``notes``: lines for who is to
-    decide."""
+    ``compiled``: the pins are source, built for this processor. ``download_gb``, ``disk_gb``: 10^9 bytes, rounded up.
+    ``notes``: lines for who is to decide."""
 
     engine: str
     variant: str
@@ -129,22 +129,19 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             disk_gb=7.0,
         ),
     ),
-    "llamacpp": tuple(
+    "llamacpp": (
         Recipe(
             "llamacpp",
-            variant,
+            CPU,
             "b11434",
             "llamacpp.txt",
             pythons=("3.11", "3.12", "3.13", "3.10"),
             machines=("x86_64", "aarch64"),
             download_gb=0.1,
             disk_gb=1.0,
-            notes=(
-                "it is compiled for this machine's processor: that takes 5 to 30 minutes, and needs a C++ compiler",
-            ),
+            notes=("it is compiled for this processor: that takes 5 to 30 minutes, and needs a C++ compiler",),
             compiled=True,
-        )
-        for variant in (CPU, CUDA)
+        ),
     ),
     "sglang": (Recipe("sglang", CUDA, "0.5.23", "sglang-cuda.txt", pythons=("3.12",), download_gb=5.5, disk_gb=13.0),),
     "lmdeploy": (
