@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -275,8 +276,7 @@ class Refusals:
         heard = await answer(subject, ask(subject, "a", "word " * (window + 10)))
         assert len(heard.chunks) == 1
         assert isinstance(heard.last.error, ContextTooLong)
-        words = heard.last.error.message.replace(",", " ").replace(".", " ").split()
-        numbers = [int(word) for word in words if word.isdigit()]
+        numbers = [int(digits) for digits in re.findall(r"\d+", heard.last.error.message.replace(",", ""))]
         assert window in numbers
         assert any(number > window for number in numbers)
 
