@@ -36,7 +36,9 @@ DEFAULT_CHATS = 5
 class FastChatOptions:
     python: str = field(default="", metadata={"help": "with fschat[model_worker]; empty: its environment's"})
     device: str = field(default="cpu", metadata={"help": "cpu, cuda, mps, xpu or npu"})
-    conv_template: str = field(default="chatml", metadata={"help": "a chat template FastChat has; empty: its guess"})
+    conv_template: str = field(
+        default="qwen-7b-chat", metadata={"help": "a template of FastChat (this one is ChatML); empty: its guess"}
+    )
 
 
 class _Check(msgspec.Struct):

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.request
 
-PAUSE_S = 0.2
+PAUSE_S = 1.0
 
 
 def parser() -> argparse.ArgumentParser:

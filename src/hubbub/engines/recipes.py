@@ -129,6 +129,19 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             disk_gb=7.0,
         ),
     ),
+    "fastchat": (
+        Recipe(
+            "fastchat",
+            CPU,
+            "0.2.36",
+            "fastchat.txt",
+            ("torch==2.13.0", "numpy==1.26.4"),
+            pythons=("3.11",),
+            download_gb=3.2,
+            disk_gb=7.0,
+            notes=_CUDA_ALONG,
+        ),
+    ),
     "llamacpp": (
         Recipe(
             "llamacpp",
