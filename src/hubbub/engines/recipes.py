@@ -135,7 +135,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             CPU,
             "0.2.36",
             "fastchat.txt",
-            ("torch==2.13.0", "numpy==1.26.4"),
+            ("torch==2.13.0",),
             pythons=("3.11",),
             download_gb=3.2,
             disk_gb=7.0,
