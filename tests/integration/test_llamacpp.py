@@ -1,17 +1,16 @@
-"""llama.cpp really run, out of xllamacpp: chats, adapters, slots, cancelling, death."""
+"""llama.cpp really run, out of xllamacpp: what is its own. The rest is in engines/test_llamacpp_behaviours.py."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from hubbub.core.errors import BadRequest, ContextTooLong, EngineLost, EngineUnavailable
-from hubbub.core.types import ChatId, Chunk, EngineId, FinishReason, Message, Request, RequestId, Role, Sampling, UserId
+from hubbub.core.errors import BadRequest
+from hubbub.core.types import ChatId, Chunk, EngineId, Message, Request, RequestId, Role, Sampling, UserId
 from hubbub.engines import llamacpp
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.llamacpp import LlamaCppEngine, LlamaCppOptions
@@ -108,59 +107,6 @@ async def test_an_adapter_speaks_in_its_own_chats_only(engine: LlamaCppEngine) -
     assert [heard.text for heard in together] == apart
     unknown = (await told(engine, asked("alone", SEA, adapter="cold"))).chunks[-1].error
     assert isinstance(unknown, BadRequest)
-
-
-async def test_a_partial_answer_goes_on(engine: LlamaCppEngine) -> None:
-    whole = (await told(engine, asked("whole", SEA, max_tokens=8))).text
-    cut = whole.index(" ", len(whole) // 2)
-    rest = await told(engine, asked("rest", SEA, partial=whole[:cut], max_tokens=4))
-    assert whole.startswith(whole[:cut] + rest.text) or (whole[:cut] + rest.text).startswith(whole)
-
-
-async def test_json_by_schema_and_stops(engine: LlamaCppEngine) -> None:
-    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
-    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-    heard = await told(engine, asked("json", "One or two?", response_format=form, max_tokens=20))
-    assert json.loads(heard.text)["n"] in (1, 2)
-    stopped = await told(engine, asked("stop", SEA, stop=(" sea",)))
-    assert " sea" not in stopped.text
-    assert stopped.chunks[-1].finish is FinishReason.STOP
-
-
-async def test_what_does_not_fit_is_refused(engine: LlamaCppEngine) -> None:
-    error = (await told(engine, asked("long", "word " * 600))).chunks[-1].error
-    assert isinstance(error, ContextTooLong)
-
-
-async def test_cancelled_it_gives_its_slot_back(engine: LlamaCppEngine) -> None:
-    heard = [Heard() for _ in range(4)]
-    for number, each in enumerate(heard):
-        engine.submit(asked(f"c{number}", "Count to a thousand.", max_tokens=400), each)
-    await asyncio.gather(*(each.spoke.wait() for each in heard))
-    assert (await engine.state()).running == 4
-    for number in range(4):
-        engine.cancel(RequestId(f"r-c{number}"))
-    await asyncio.gather(*(each.ended.wait() for each in heard))
-    assert {each.chunks[-1].finish for each in heard} == {FinishReason.CANCELLED}
-    while (await engine.state()).running:
-        await asyncio.sleep(0.05)
-
-
-async def test_killed_it_comes_back(engine: LlamaCppEngine) -> None:
-    heard = Heard()
-    engine.submit(asked("k", "Count to a thousand.", max_tokens=400), heard)
-    await heard.spoke.wait()
-    engine.kill()
-    await heard.ended.wait()
-    assert isinstance(heard.chunks[-1].error, EngineLost)
-    while True:
-        try:
-            await engine.state()
-        except EngineUnavailable:
-            await asyncio.sleep(0.05)
-        else:
-            break
-    assert (await told(engine, asked("k", SEA))).chunks[-1].finish is not None
 
 
 async def test_a_pool_for_all_chats(tmp_path: Path) -> None:
