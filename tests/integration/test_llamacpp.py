@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,8 @@ async def test_a_pool_for_all_chats(tmp_path: Path) -> None:
     try:
         state = await engine.start()
         assert (state.models, state.context_window, state.kv_tokens) == (("pool",), 1024, 1024)
-        assert (await told(engine, asked("one", "word " * 350, max_tokens=2))).chunks[-1].error is None
+        assert (await told(engine, replace(asked("one", "word " * 350, max_tokens=2), model="pool"))).chunks[
+            -1
+        ].error is None
     finally:
         await engine.close()
