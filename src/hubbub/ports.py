@@ -193,8 +193,9 @@ class ChatStore(Protocol):
 class ItemTree(Protocol):
     """The tree of items, read along its paths."""
 
-    async def path(self, user: UserId, head: NodeHash | None) -> tuple[Node, ...]:
-        """All nodes from the root to ``head``; empty for None. Raises NotFound for a head that is not this user's."""
+    async def path(self, user: UserId, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
+        """All nodes from the root to ``head``, or the ``last`` so many of them, at a cost of these alone; empty for
+        None. Raises NotFound for a head that is not this user's."""
         ...
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:

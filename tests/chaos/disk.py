@@ -120,8 +120,8 @@ class Handle:
     async def answers(self, user: UserId, query: AnswerQuery) -> Page[Answer]:
         return await (await self._read()).answers(user, query)
 
-    async def path(self, user: UserId, head: NodeHash | None) -> tuple[Node, ...]:
-        return await (await self._read()).path(user, head)
+    async def path(self, user: UserId, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
+        return await (await self._read()).path(user, head, last)
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         return await (await self._read()).match(user, items)

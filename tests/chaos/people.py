@@ -120,7 +120,7 @@ class Person:
         waited = 0.2
         while waited < PATIENCE_S:
             server = await self._world.up()
-            if not server.hub.busy(self._chat) and server is self._world.server:
+            if not server.hub.busy(self.user, self._chat) and server is self._world.server:
                 return
             await asyncio.sleep(waited)
             waited *= 1.1

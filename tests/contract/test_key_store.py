@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -123,26 +122,6 @@ async def test_what_was_kept_is_there_after_a_restart_and_no_key_is_in_the_file(
     assert await again.spent(1) == {ANN: 7}
     await again.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-async def test_processes_that_make_the_file_together_all_succeed(tmp_path: Path) -> None:
-    code = (
-        "import asyncio, sys, pathlib\n"
-        "from hubbub.store.keys_sqlite import SqliteKeyStore\n"
-        "from hubbub.core.keys import User\n"
-        "async def main():\n"
-        "    store = await SqliteKeyStore.open(pathlib.Path(sys.argv[1]), busy_timeout_s=30)\n"
-        "    await store.save_user(User(sys.argv[2]))\n"
-        "    await store.close()\n"
-        "asyncio.run(main())\n"
-    )
-    path = tmp_path / "keys.db"
-    names = ["a", "b", "c", "d"]
-    started = [await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path), name) for name in names]
-    assert [await process.wait() for process in started] == [0] * 4
-    store = await SqliteKeyStore.open(path)
-    assert [user.id for user in await store.users()] == names
-    await store.close()
 
 
 async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from hubbub.ports import (
     NodesAdded,
     Store,
 )
-from hubbub.store.config import MEMORY, StoreConfig
+from hubbub.store.config import MEMORY, StoreConfig, Synchronous
 from hubbub.store.open import open_store
 from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, keep, nodes, said
 
@@ -51,7 +51,8 @@ from support.store_kit import ANN, BOB, NOW, a_chat, an_answer, ended, entry, ke
 @pytest.fixture(params=["memory", "sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     path = MEMORY if request.param == "memory" else str(tmp_path / "data" / "hubbub.db")
-    opened = await open_store(StoreConfig(path=path, readers=2))
+    # Nothing here cuts the power: tests/integration/test_store_durability.py is about what waits for the disk.
+    opened = await open_store(StoreConfig(path=path, readers=2, synchronous=Synchronous.NEVER))
     yield opened
     assert await opened.verify() == ()
     await opened.close()
@@ -205,12 +206,17 @@ class TestTree:
         assert await store.path(ANN, None) == ()
         with pytest.raises(NotFound):
             await store.path(ANN, NodeHash("0" * 64))
+        with pytest.raises(NotFound):
+            await store.path(ANN, NodeHash("0" * 64), 1)
+        assert await store.path(ANN, None, 1) == ()
 
     async def test_two_thousand_items(self, store: Store) -> None:
         chat = await keep(store, "conv_1", *(f"item {index}" for index in range(2000)))
         path = await store.path(ANN, chat.head)
         assert [node.depth for node in path] == list(range(1, 2001))
         assert await store.match(ANN, [replace(node.item, id=ItemId("")) for node in path]) == path
+        for last in (1, 2, 1999, 2000, 2001):
+            assert await store.path(ANN, chat.head, last) == path[-last:]
         await store.commit(ChatDeleted(chat.id))
         assert (await store.counts())["nodes"] == 0
 
@@ -410,6 +416,7 @@ class TestAnswers:
             usage=Usage(7, 8, 3),
             error_code="x",
             error_message="y",
+            error_param="z",
             params={"tools": [{"a": None, "b": [1, 2.5, True]}], "input": "ё\ud800"},
             metadata={"k": "v"},
             store=True,

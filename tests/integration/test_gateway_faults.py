@@ -48,3 +48,18 @@ async def test_an_engine_that_cuts_every_stream_is_told_with_the_way_out() -> No
             assert response.headers["x-should-retry"] == "false"  # the question is in the conversation already
         items = [item async for item in await house.client.conversations.items.list(chat.id)]
         assert len(items) == 1
+
+
+async def test_what_an_engine_refuses_names_the_field() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(40):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "deep", "schema": schema}}
+    messages = [{"role": "user", "content": "Hello"}]
+    async with served() as house:
+        asked = {"model": MODEL, "messages": messages, "response_format": form}
+        status, alone = await house.post("/chat/completions", asked)
+        assert status == 400
+        assert alone["error"]["param"] == "response_format"
+        async with house.http.post(f"{house.url}/v1/chat/completions", json={**asked, "stream": True}) as response:
+            assert b'"param":"response_format"' in await response.read()

@@ -13,10 +13,13 @@ from hubbub.core.types import (
     AnswerId,
     AnswerKind,
     AnswerStatus,
+    Chat,
+    ChatId,
     FinishReason,
     Role,
     Sampling,
     Style,
+    UserId,
 )
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule
@@ -190,7 +193,7 @@ async def test_a_full_queue_refuses_and_keeps_nothing() -> None:
         assert refusal.value.retry_after is not None
         assert 1 <= refusal.value.retry_after <= 120
         assert await home.texts(chat.id) == []
-        assert not home.hub.busy(chat.id)
+        assert not home.hub.busy(ME, chat.id)
 
 
 async def test_a_prompt_beyond_the_window_names_both_lengths() -> None:
@@ -199,7 +202,7 @@ async def test_a_prompt_beyond_the_window_names_both_lengths() -> None:
         with pytest.raises(ContextTooLong, match=r"has \d{3} tokens.*is 100 tokens"):
             await home.hub.ask(home.ask("word " * 300, chat=chat.id))
         assert await home.texts(chat.id) == []
-        assert not home.hub.busy(chat.id)
+        assert not home.hub.busy(ME, chat.id)
 
 
 async def test_an_unknown_model_lists_those_there_are() -> None:
@@ -247,3 +250,31 @@ async def test_fork_and_remove() -> None:
             await home.chats.remove(ME, chat.id, nodes[0].item.id)
         with pytest.raises(NotFound):
             await home.chats.fork(OTHER, chat.id)
+
+
+class Gated(MemoryStore):
+    """Who is not ME waits at ``gate`` to look for a chat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def chat(self, user: UserId, chat: ChatId) -> Chat | None:
+        if user != ME:
+            self.came.set()
+            await self.gate.wait()
+        return await super().chat(user, chat)
+
+
+async def test_who_names_a_strangers_chat_does_not_hold_it_up() -> None:
+    store = Gated()
+    async with house(store=store) as home:
+        chat = await home.chats.create(ME, [])
+        intrusion = asyncio.create_task(home.hub.ask(Ask(OTHER, AnswerKind.RESPONSE, (says("Mine?"),), chat=chat.id)))
+        await store.came.wait()
+        live = await home.hub.ask(home.ask("Mine.", chat=chat.id))
+        store.gate.set()
+        with pytest.raises(NotFound):
+            await intrusion
+        await live.ended()
+        assert home.hub.idle()

@@ -88,7 +88,7 @@ async def test_a_stream_goes_on_after_a_restart_as_if_nothing_had_been(orderly: 
         again = first.hub.live(ME, live.answer.id)
         assert again is not None
         live = again
-        assert first.hub.busy(chat.id)
+        assert first.hub.busy(ME, chat.id)
         with pytest.raises(ChatBusy):
             await first.hub.ask(first.ask("More", chat=chat.id))
     await live.ended()
@@ -100,7 +100,7 @@ async def test_a_stream_goes_on_after_a_restart_as_if_nothing_had_been(orderly: 
     assert answer.usage == whole.usage
     assert answer.asked is None
     assert await first.texts(chat.id) == ["Talk", whole.output_items[0].text]
-    assert not first.hub.busy(chat.id)
+    assert not first.hub.busy(ME, chat.id)
     await first.stop()
     assert (await store.counts())["journal"] == 0
 
@@ -335,7 +335,7 @@ async def test_an_end_is_not_shown_before_it_can_be_stored() -> None:
         with pytest.raises(StorageFull):
             await live.ended()
         assert not live.done
-        assert home.hub.busy(chat.id)
+        assert home.hub.busy(ME, chat.id)
         store.full = False
         await store.took.wait()
         answer = await final(store, live.answer.id)

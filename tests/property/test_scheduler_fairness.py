@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.core.events import Arrived, Close, Command, Dispatch, EngineUp, Finished, Progressed
@@ -64,7 +64,6 @@ class Hall:
 SIZES = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 20)), min_size=1, max_size=4)
 
 
-@settings(max_examples=25)
 @given(
     slots=st.integers(1, 4), mine=SIZES, yours=SIZES, weight=st.sampled_from([1.0, 2.0, 5.0]), chats=st.integers(1, 6)
 )
@@ -94,7 +93,6 @@ def test_two_backlogged_users_get_their_shares(
         assert abs(hall.served["a"] / weight - hall.served["b"]) <= largest * (slots + 1)
 
 
-@settings(max_examples=15)
 @given(slots=st.integers(1, 8), heavy=st.integers(20, 190), output=st.integers(1, 12), prompt=st.integers(1, 40))
 def test_ten_light_users_are_served_as_if_alone(slots: int, heavy: int, output: int, prompt: int) -> None:
     """One user with many chats open, ten with one each: a light one waits for its turn among the light ones only."""
@@ -120,7 +118,6 @@ def test_ten_light_users_are_served_as_if_alone(slots: int, heavy: int, output: 
         assert max((n for user, n in others.items() if user != "heavy"), default=0) <= 2
 
 
-@settings(max_examples=15)
 @given(past=st.integers(0, 200), others=st.integers(1, 5), idle=st.sampled_from([0.0, 1.0, 1e4]))
 def test_who_returns_is_neither_credited_nor_punished(past: int, others: int, idle: float) -> None:
     """After any past, one who comes back from idleness waits at most ``max_debt`` tokens of each other user's."""
@@ -145,7 +142,6 @@ def test_who_returns_is_neither_credited_nor_punished(past: int, others: int, id
     assert len(hall.dispatched) - before <= others * (debt / 21 + 2) + 1
 
 
-@settings(max_examples=15)
 @given(streams=st.integers(2, 5), prompt=st.integers(1, 30))
 def test_ever_new_users_cannot_starve_one_who_waits(streams: int, prompt: int) -> None:
     """Overload by users that nobody has seen before: the wait is a few turns of the queue, however long it lasts."""
@@ -162,7 +158,6 @@ def test_ever_new_users_cannot_starve_one_who_waits(streams: int, prompt: int) -
         assert steps <= 4 * room
 
 
-@settings(max_examples=15)
 @given(big=st.integers(700, 5000), small=st.integers(50, 300), bypass=st.integers(0, 8))
 def test_a_big_request_is_passed_a_bounded_number_of_times(big: int, small: int, bypass: int) -> None:
     hall = Hall(8, kv=1000, max_bypass=bypass, expected_output=0.0, kv_headroom=1.0)

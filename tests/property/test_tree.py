@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -30,7 +30,7 @@ from hubbub.ports import (
     NodesAdded,
     Store,
 )
-from hubbub.store.config import StoreConfig
+from hubbub.store.config import StoreConfig, Synchronous
 from hubbub.store.memory import MemoryStore
 from hubbub.store.sqlite import SqliteStore
 from support.store_kit import a_chat, an_answer
@@ -109,7 +109,8 @@ class SideBySide(RuleBasedStateMachine):
         self.starts: dict[str, int] = {}
 
     def reopen(self) -> Store:
-        config = StoreConfig(path=str(self.folder / "hubbub.db"), readers=1, journal_limit_bytes=200)
+        path = str(self.folder / "hubbub.db")
+        config = StoreConfig(path=path, readers=1, journal_limit_bytes=200, synchronous=Synchronous.NEVER)
         return self.loop.run_until_complete(SqliteStore.open(config.file, config))
 
     def teardown(self) -> None:
@@ -243,10 +244,5 @@ class SideBySide(RuleBasedStateMachine):
             self.both(lambda store, user=user, query=query: store.answers(user, query))  # type: ignore[misc]
 
 
-SideBySide.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+SideBySide.TestCase.settings = settings(stateful_step_count=25)
 TestSideBySide = SideBySide.TestCase

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD = 30, 576, 9, 3, 64
-"""SmolLM2-135M."""
+from hubbub.engines.openvino_server.tiny_gguf import Shape
+
+SMOLLM2 = Shape("llama", 49_152, layers=30, width=576, heads=9, kv_heads=3, head_size=64)
+"""SmolLM2-135M, as far as adapters of its attention need it."""
 
 
-def write_peft(folder: Path, seed: int, strength: float = 0.08, rank: int = 4) -> Path:
+def write_peft(folder: Path, seed: int, strength: float = 0.08, rank: int = 4, shape: Shape = SMOLLM2) -> Path:
     """``strength``: the standard deviation of both factors."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    outputs = {"q_proj": HEADS * HEAD, "k_proj": KV_HEADS * HEAD, "v_proj": KV_HEADS * HEAD}
+    keys = shape.kv_heads * shape.head_size
+    outputs = {"q_proj": shape.heads * shape.head_size, "k_proj": keys, "v_proj": keys}
     tensors: dict[str, np.ndarray] = {}
-    for layer in range(LAYERS):
+    for layer in range(shape.layers):
         for module, rows in outputs.items():
             key = f"base_model.model.model.layers.{layer}.self_attn.{module}"
-            tensors[f"{key}.lora_A.weight"] = random.normal(0, strength, (rank, HIDDEN)).astype(np.float32)
+            tensors[f"{key}.lora_A.weight"] = random.normal(0, strength, (rank, shape.width)).astype(np.float32)
             tensors[f"{key}.lora_B.weight"] = random.normal(0, strength, (rows, rank)).astype(np.float32)
     config = {
         "peft_type": "LORA",

@@ -7,11 +7,10 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
-from openai import AsyncOpenAI
 
 from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import EngineId
@@ -29,6 +28,9 @@ from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 MODEL = "simulated"
 PATIENCE_S = 60.0
@@ -89,6 +91,8 @@ async def served(
     ``send_buffer``: bytes the kernel takes of a connection before the server has to wait for the reader.
     ``restart_s``: how long a crashed engine is away.
     """
+    from openai import AsyncOpenAI  # takes a second, and most who import this module serve nothing
+
     store, clock, telemetry = MemoryStore(), SystemClock(), Telemetry()
     engine = SimulatedEngine(
         EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults, restart_s=restart_s)

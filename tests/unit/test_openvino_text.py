@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.core.types import ToolDelta
@@ -14,7 +14,6 @@ from hubbub.engines.openvino_server.tool_calls import ToolParser
 BYTES = [bytes([value]) for value in range(256)]
 
 
-@settings(max_examples=50)
 @given(st.text(min_size=1, max_size=30), st.data())
 def test_detokenizer_never_splits_a_character(text: str, data: st.DataObject) -> None:
     tokens = list(text.encode("utf-8"))

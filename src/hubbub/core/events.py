@@ -36,12 +36,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The engine refused or broke off one request. A ``retryable`` failure sends it back to the queue."""
+    """The engine refused or broke off one request. A ``retryable`` failure sends it back to the queue. ``param``: the
+    field of the request that was refused, if it was one."""
 
     request: RequestId
     code: str
     message: str
     retryable: bool = False
+    param: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Close:
     outcome: Outcome
     code: str = ""
     message: str = ""
+    param: str | None = None
 
 
 Command = Refuse | Wait | Dispatch | Abort | Close

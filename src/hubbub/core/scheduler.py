@@ -169,7 +169,7 @@ class Scheduler:
             return
         self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
-        out.append(Close(event.request, Outcome.FAILED, event.code, event.message))
+        out.append(Close(event.request, Outcome.FAILED, event.code, event.message, event.param))
         self._fill(now, out)
 
     def _withdrawn(self, event: Withdrawn, now: float, out: list[Command]) -> None:

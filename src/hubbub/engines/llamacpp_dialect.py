@@ -5,22 +5,24 @@ Read in ggml-org/llama.cpp b11434, tools/server: server-context.cpp (slots, LoRA
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import aiohttp
 import msgspec
 
-from hubbub.core.errors import BadRequest, EngineUnavailable
+from hubbub.core.errors import BadRequest, EngineUnavailable, ModelNotFound
 from hubbub.core.types import EngineState, Json, Message, Request
 from hubbub.engines.dialect import Dialect, Site
 from hubbub.engines.llamacpp_slots import SlotTable
+from hubbub.engines.metrics_text import Samples
 from hubbub.engines.probe import PROBE_TIMEOUT
 from hubbub.engines.remote_errors import error_of_response, error_of_transport
 from hubbub.engines.wire_body import chat_body, messages_body
 
-_GAUGE = re.compile(rb"^llamacpp:(\w+) ([0-9.e+]+)", re.MULTILINE)
+RUNNING, WAITING, STEPS = (
+    f"llamacpp:{name}" for name in ("requests_processing", "requests_deferred", "n_decode_total")
+)
 
 
 class _Generation(msgspec.Struct):
@@ -35,19 +37,34 @@ class _Props(msgspec.Struct):
     build_info: str = ""
 
 
+class _Slot(msgspec.Struct):
+    n_prompt_tokens: int = 0
+    is_processing: bool = False
+
+
 class _Counted(msgspec.Struct):
     input_tokens: int
 
 
-class LlamaCppDialect(Dialect):
-    """``adapters``: names in the order in which the server loaded them. ``slots``: None lets the server choose."""
+_slots = msgspec.json.Decoder(list[_Slot])
 
-    def __init__(self, adapters: Sequence[str] = (), slots: SlotTable | None = None) -> None:
+
+class LlamaCppDialect(Dialect):
+    """``models``: empty lets any name pass. ``adapters``: names in the order in which the server loaded them.
+    ``slots``: None lets the server choose."""
+
+    def __init__(
+        self, models: Sequence[str] = (), adapters: Sequence[str] = (), slots: SlotTable | None = None
+    ) -> None:
+        self._models = tuple(models)
         self._adapters = tuple(adapters)
         self._slots = slots
 
     def body(self, request: Request) -> dict[str, Json]:
-        """Raises BadRequest for an adapter that is not loaded."""
+        """Raises ModelNotFound, which the server would not notice; BadRequest for an adapter that is not loaded."""
+        if self._models and request.model not in self._models:
+            there = ", ".join(self._models)
+            raise ModelNotFound(f"model {request.model!r} is not served here; there is {there}", param="model")
         body = chat_body(replace(request, adapter=""))
         if request.adapter and request.adapter not in self._adapters:
             loaded = ", ".join(self._adapters) or "none"
@@ -59,9 +76,9 @@ class LlamaCppDialect(Dialect):
                 {"id": number, "scale": 1.0 if name == request.adapter else 0.0}
                 for number, name in enumerate(self._adapters)
             ]
-        slot = self._slots.slot(request.id) if self._slots is not None else None
-        if slot is not None:
-            body["id_slot"] = slot
+        place = self._slots.place(request.id) if self._slots is not None else None
+        if place is not None:
+            body["id_slot"], body["cache_prompt"] = place.slot, place.warm
         return body
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:
@@ -69,12 +86,14 @@ class LlamaCppDialect(Dialect):
         status, body = await site.get("/metrics")
         if status >= 500:
             raise EngineUnavailable(f"{site.base}/metrics answered {status}", retry_after=1.0)
-        gauges = _gauges(body) if status == 200 else {}
+        _, slots = await site.get("/slots")
+        samples = Samples(body.decode("utf-8", "replace") if status == 200 else "", (RUNNING, WAITING, STEPS))
         return replace(
             state,
-            running=int(gauges.get("requests_processing", 0)),
-            waiting=int(gauges.get("requests_deferred", 0)),
-            steps=int(gauges.get("n_decode_total", 0)),
+            running=int(samples.total(RUNNING)),
+            waiting=int(samples.total(WAITING)),
+            steps=int(samples.total(STEPS)),
+            kv_used=min(1.0, _held(slots) / state.kv_tokens),
         )
 
     async def _capacity(self, site: Site) -> EngineState:
@@ -119,5 +138,9 @@ class LlamaCppDialect(Dialect):
         return msgspec.json.decode(data, type=_Counted).input_tokens
 
 
-def _gauges(text: bytes) -> Mapping[str, float]:
-    return {name.decode(): float(value) for name, value in _GAUGE.findall(text)}
+def _held(slots: bytes) -> int:
+    """Tokens of requests in flight, out of ``/slots``; 0 where the server does not tell (``--no-slots``)."""
+    try:
+        return sum(slot.n_prompt_tokens for slot in _slots.decode(slots) if slot.is_processing)
+    except msgspec.DecodeError:
+        return 0

@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from hubbub.core.errors import ConfigError
 from hubbub.engines.openvino_server.gguf_header import read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+GGUF_ADAPTERS = (
+    "LoRA adapters need the model as OpenVINO IR: on a GGUF ({}) OpenVINO would silently pass over their weights; "
+    "make it with `python -m hubbub.engines.openvino_server.ir_export MODEL.gguf FOLDER`, and name FOLDER as the model"
+)
 ANSWER_S = 3.0
 """How long the hub may take to answer."""
 _PERMUTED = {"llama"}
@@ -37,6 +39,9 @@ def adapter_path(name: str, source: str) -> Path:
     """The file or folder of an adapter: a path, or a Hugging Face name that is cached or can be had.
 
     Raises ConfigError."""
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
     path = Path(source).expanduser()
     if path.exists():
         return path.resolve()
@@ -122,7 +127,7 @@ def write_gguf_adapter(name: str, folder: Path, model: Path, out: Path) -> None:
     try:
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
-        writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, _alpha(name, folder))
+        writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, _alpha(name, folder)[0])
         for tensor, values in _tensors(name, folder, base):
             writer.add_tensor(tensor, values)
         writer.write_header_to_file()
@@ -134,17 +139,30 @@ def write_gguf_adapter(name: str, folder: Path, model: Path, out: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _alpha(name: str, folder: Path) -> float:
-    """llama.cpp divides it by the rank."""
+def peft_modules(folder: Path) -> list[str]:
+    """The modules that an adapter changes, like ``model.layers.3.self_attn.q_proj``."""
+    matches = (_TENSOR.fullmatch(key) for key in _safetensors_header(folder / WEIGHTS)[0])
+    return sorted({match["module"] for match in matches if match is not None})
+
+
+def peft_scale(name: str, folder: Path) -> float:
+    """The factor that the product of the two matrices counts by. Raises ConfigError for what is not only such a
+    product."""
+    return _alpha(name, folder)[1]
+
+
+def _alpha(name: str, folder: Path) -> tuple[float, float]:
+    """The alpha that llama.cpp divides by the rank, and what it comes to."""
     config: Mapping[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
     for key, plain in (("use_dora", False), ("bias", "none"), ("modules_to_save", None)):
         if (config.get(key) or plain) != plain:
-            raise ConfigError(f"adapter {name!r}: its {key} cannot be said in a GGUF adapter", param="adapters")
+            raise ConfigError(f"adapter {name!r}: its {key} is not supported", param="adapters")
     for key in ("rank_pattern", "alpha_pattern"):
         if config.get(key):
-            raise ConfigError(f"adapter {name!r}: its {key} cannot be said in a GGUF adapter", param="adapters")
+            raise ConfigError(f"adapter {name!r}: its {key} is not supported", param="adapters")
     rank, alpha = float(config["r"]), float(config["lora_alpha"])
-    return alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
+    alpha *= math.sqrt(rank) if config.get("use_rslora") else 1.0
+    return alpha, alpha / rank
 
 
 def _tensors(name: str, folder: Path, base: _Base) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
@@ -170,11 +188,9 @@ def _permuted(rows: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
 def read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Tensors by name, as float32. Format: https://github.com/huggingface/safetensors#format. numpy has no bfloat16,
     which most adapters are in."""
+    header, start = _safetensors_header(path)
     data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    for name, entry in json.loads(data[8:start]).items():
-        if name == "__metadata__":
-            continue
+    for name, entry in header.items():
         first, last = entry["data_offsets"]
         raw = data[start + first : start + last]
         if entry["dtype"] == "BF16":
@@ -182,3 +198,12 @@ def read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         else:
             values = np.frombuffer(raw, {"F32": "<f4", "F16": "<f2", "F64": "<f8"}[entry["dtype"]]).astype(np.float32)
         yield name, values.reshape(entry["shape"])
+
+
+def _safetensors_header(path: Path) -> tuple[Mapping[str, Any], int]:
+    """Tensors by name, and where the first one's bytes begin."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return header, 8 + size

@@ -7,11 +7,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from hubbub.core.errors import ConfigError, NotFound
+from hubbub.engines.llamacpp_build import build_environment
 
 LOCKS = Path(__file__).parent / "locks"
 CPU, CUDA, ROCM = "cpu", "cuda", "rocm"
@@ -25,14 +27,15 @@ class Step:
     words: str
     arguments: list[str]
     by_pip: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """``first``: requirements installed with what they need. ``lock``: a file of pins in ``locks/``, installed after
     them without their dependencies. ``pythons``: the minor versions that all of it has wheels for, the best one first.
-    ``download_gb``, ``disk_gb``: 10^9 bytes, rounded up. ``notes``: lines for who is to
-    decide."""
+    ``compiled``: the pins are source, built for this processor. ``download_gb``, ``disk_gb``: 10^9 bytes, rounded up.
+    ``notes``: lines for who is to decide."""
 
     engine: str
     variant: str
@@ -44,6 +47,7 @@ class Recipe:
     download_gb: float = 1.0
     disk_gb: float = 3.0
     notes: tuple[str, ...] = ()
+    compiled: bool = False
 
     @cached_property
     def pins(self) -> tuple[str, ...]:
@@ -58,7 +62,8 @@ class Recipe:
     def steps(self) -> list[Step]:
         steps = [Step(f"{' '.join(self.first)}, with what it needs", [*self.first], by_pip=True)] if self.first else []
         pins = len(self.pins) - len(self.first)
-        return [*steps, Step(f"{pins} packages of {self.lock}", ["--no-deps", "-r", str(LOCKS / self.lock)])]
+        env = build_environment() if self.compiled else {}
+        return [*steps, Step(f"{pins} packages of {self.lock}", ["--no-deps", "-r", str(LOCKS / self.lock)], env=env)]
 
     def python(self) -> str:
         """The interpreter to make the environment with. Raises ConfigError."""
@@ -81,6 +86,11 @@ def _version_of(python: str) -> str:
     return done.stdout.strip()
 
 
+_CUDA_ALONG = (
+    "most of it is the CUDA that torch brings along from PyPI",
+    "without (0.8 GB, 2.3 GB on disk): --index https://download.pytorch.org/whl/cpu",
+)
+
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "vllm": (
         Recipe(
@@ -92,12 +102,59 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             pythons=("3.11", "3.12"),
             download_gb=3.6,
             disk_gb=8.0,
-            notes=(
-                "most of it is the CUDA that torch brings along from PyPI",
-                "without (0.8 GB, 2.3 GB on disk): --index https://download.pytorch.org/whl/cpu",
-            ),
+            notes=_CUDA_ALONG,
         ),
         Recipe("vllm", CUDA, "0.32.0", "vllm-cuda.txt", pythons=("3.12", "3.11"), download_gb=4.5, disk_gb=11.0),
+    ),
+    "transformers": (
+        Recipe(
+            "transformers",
+            CPU,
+            "5.23.0",
+            "transformers.txt",
+            ("torch==2.13.0",),
+            pythons=("3.11", "3.12", "3.13"),
+            download_gb=3.2,
+            disk_gb=7.0,
+            notes=_CUDA_ALONG,
+        ),
+        Recipe(
+            "transformers",
+            CUDA,
+            "5.23.0",
+            "transformers.txt",
+            ("torch==2.13.0",),
+            pythons=("3.11", "3.12", "3.13"),
+            download_gb=3.2,
+            disk_gb=7.0,
+        ),
+    ),
+    "fastchat": (
+        Recipe(
+            "fastchat",
+            CPU,
+            "0.2.36",
+            "fastchat.txt",
+            ("torch==2.13.0",),
+            pythons=("3.11",),
+            download_gb=3.2,
+            disk_gb=7.0,
+            notes=_CUDA_ALONG,
+        ),
+    ),
+    "llamacpp": (
+        Recipe(
+            "llamacpp",
+            CPU,
+            "b11434",
+            "llamacpp.txt",
+            pythons=("3.11", "3.12", "3.13", "3.10"),
+            machines=("x86_64", "aarch64"),
+            download_gb=0.1,
+            disk_gb=1.0,
+            notes=("it is compiled for this processor: that takes 5 to 30 minutes, and needs a C++ compiler",),
+            compiled=True,
+        ),
     ),
     "sglang": (Recipe("sglang", CUDA, "0.5.23", "sglang-cuda.txt", download_gb=5.5, disk_gb=13.0),),
     "lmdeploy": (Recipe("lmdeploy", CUDA, "0.18.0", "lmdeploy-cuda.txt", download_gb=4.0, disk_gb=9.0),),

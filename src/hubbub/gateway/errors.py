@@ -52,13 +52,13 @@ def error_of(answer: Answer) -> HubbubError | None:
     if answer.status is AnswerStatus.CANCELLED:
         return _by_code("cancelled", "the answer was cancelled")
     if answer.status is AnswerStatus.FAILED:
-        return _by_code(answer.error_code, answer.error_message)
+        return _by_code(answer.error_code, answer.error_message, answer.error_param)
     return None
 
 
-def _by_code(code: str, message: str) -> HubbubError:
+def _by_code(code: str, message: str, param: str | None = None) -> HubbubError:
     kind = next((kind for kind in kinds() if kind.code == code), HubbubError)
-    return kind(message)
+    return kind(message, param=param)
 
 
 def response_error(answer: Answer) -> ResponseError | None:

@@ -148,6 +148,7 @@ def begun(answer: Answer, status: AnswerStatus) -> ResponseOut:
         finish=None,
         error_code="",
         error_message="",
+        error_param=None,
         completed_at=None,
     )
     return response_out(fresh)

@@ -27,7 +27,7 @@ class Chats:
     """``busy`` says whether an answer is being written in a chat: its path must not change meanwhile."""
 
     def __init__(
-        self, store: Store, clock: Clock, new_id: Callable[[str], str], busy: Callable[[ChatId], bool]
+        self, store: Store, clock: Clock, new_id: Callable[[str], str], busy: Callable[[UserId, ChatId], bool]
     ) -> None:
         self._store = store
         self._clock = clock
@@ -132,7 +132,7 @@ class Chats:
 
     async def _idle(self, user: UserId, chat: ChatId) -> Chat:
         found = await self.get(user, chat)
-        if self._busy(chat):
+        if self._busy(user, chat):
             raise ChatBusy(f"an answer is being written in conversation {chat!r}; wait for its end or cancel it")
         return found
 

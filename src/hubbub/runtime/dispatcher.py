@@ -243,7 +243,7 @@ class Dispatcher:
         entry.attempts += 1
         match entry.job.attempt():
             case HubbubError() as error:
-                self._feed(Failed(entry.id, error.code, error.message))
+                self._feed(Failed(entry.id, error.code, error.message, param=error.param))
             case FinishReason() as finish:
                 entry.job.ended(finish)
                 self._feed(Finished(entry.id, Usage()))
@@ -285,7 +285,7 @@ class Dispatcher:
             self._suspect(engine, request, chunk.error)
         else:
             error = chunk.error
-            self._feed(Failed(request, error.code, error.message, retryable=error.retryable))
+            self._feed(Failed(request, error.code, error.message, error.retryable, error.param))
 
     def _suspect(self, engine: EngineId, request: RequestId, error: EngineLost) -> None:
         """A stream broke off. Whether that was one connection or the whole engine is the engine's to say: the requests

@@ -72,7 +72,8 @@ class Hub:
         self._config = config or HubConfig()
         self._new_id = new_id
         self._runs: dict[AnswerId, Run] = {}
-        self._busy: set[ChatId] = set()
+        # By user, too: who names a stranger's chat does not find it, and must not hold it up meanwhile.
+        self._busy: set[tuple[UserId, ChatId]] = set()
         self._estimate = TokenEstimate()
         self._publisher = Publisher(store, dispatcher, clock, telemetry, self._config, self._runs, self._ended)
         self._closed = False
@@ -112,9 +113,9 @@ class Hub:
         """The models that engines serve, first the default."""
         return self._dispatcher.models
 
-    def busy(self, chat: ChatId) -> bool:
-        """Whether an answer is being written in this chat."""
-        return chat in self._busy
+    def busy(self, user: UserId, chat: ChatId) -> bool:
+        """Whether an answer is being written in this chat of the user's."""
+        return (user, chat) in self._busy
 
     def idle(self) -> bool:
         """Whether no answer is being written, and nothing is kept of any."""
@@ -130,14 +131,15 @@ class Hub:
             raise EngineUnavailable(STOPPING, retry_after=5.0)
         if ask.chat is None:
             return await self._ask(ask)
-        if ask.chat in self._busy:
-            await standing(self._store, ask)  # another user's chat is not there, busy or not
+        place = (ask.user, ask.chat)
+        if place in self._busy:
+            await standing(self._store, ask)  # asked twice at once for a chat that is not there
             raise ChatBusy(f"an answer is being written in conversation {ask.chat!r}; wait for its end or cancel it")
-        self._busy.add(ask.chat)
+        self._busy.add(place)
         try:
             return await self._ask(ask)
         except BaseException:
-            self._busy.discard(ask.chat)
+            self._busy.discard(place)
             raise
 
     async def _ask(self, ask: Ask) -> Live:
@@ -212,7 +214,7 @@ class Hub:
         run.parent = found.path[-1] if found.path else None
         run.restore(found.deltas)
         if answer.chat is not None:
-            self._busy.add(answer.chat)
+            self._busy.add((answer.user, answer.chat))
         self.telemetry.resumed += 1
         self._dispatcher.reserve(run.reservation(), run, accepted=True)
         self._begin(run)
@@ -234,7 +236,7 @@ class Hub:
     def _ended(self, run: Run, answer: Answer) -> None:
         """The end of a run is stored: whoever looks from now on finds it in the store."""
         if answer.chat is not None:
-            self._busy.discard(answer.chat)
+            self._busy.discard((answer.user, answer.chat))
         del self._runs[answer.id]
         seen, usage = self.telemetry, answer.usage
         seen.ended(answer.status.value)

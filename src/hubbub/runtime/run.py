@@ -167,7 +167,7 @@ class Run:
 
     def fail(self, error: HubbubError) -> None:
         """The answer ends by an error of ours, whatever the engine goes on to say."""
-        self.close = Close(self.request.id, Outcome.FAILED, error.code, error.message)
+        self.close = Close(self.request.id, Outcome.FAILED, error.code, error.message, error.param)
         self.pending = []
 
     def final_usage(self) -> Usage:
@@ -200,6 +200,7 @@ def concluded(run: Run) -> tuple[Answer, tuple[Node, ...]]:
             status=AnswerStatus.FAILED,
             error_code=close.code or "engine_error",
             error_message=close.message or "the engine ended without a reason",
+            error_param=close.param,
         )
     return with_output(answer, run.parent, run.live.deltas)
 
@@ -213,6 +214,7 @@ def interrupted(
         status=AnswerStatus.FAILED,
         error_code=error.code,
         error_message=error.message,
+        error_param=error.param,
         completed_at=now,
         usage=replace(answer.usage, output_tokens=sum(delta.tokens for delta in deltas)),
         asked=None,

@@ -140,13 +140,13 @@ class MemoryStore:
 
     # ItemTree -------------------------------------------------------------------------------------------------------
 
-    async def path(self, user: UserId, head: NodeHash | None) -> tuple[Node, ...]:
+    async def path(self, user: UserId, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
         self._check_open()
         if head is None:
             return ()
         if head not in self._nodes or self._nodes[head][1].user != user:
             raise NotFound(f"there is no item {head[:16]}")
-        return self._walk(head)
+        return self._walk(head, last)
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         self._check_open()
@@ -317,9 +317,9 @@ class MemoryStore:
     def _owner(self, node_hash: NodeHash | None) -> UserId | None:
         return self._nodes[node_hash][1].user if node_hash in self._nodes else None
 
-    def _walk(self, head: NodeHash | None) -> tuple[Node, ...]:
+    def _walk(self, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
         path: list[Node] = []
-        while head is not None:
+        while head is not None and (last is None or len(path) < last):
             path.append(self._nodes[head][1])
             head = path[-1].parent
         return tuple(reversed(path))

@@ -29,11 +29,13 @@ WITH RECURSIVE doomed (num, parent) AS (
 DELETE FROM nodes WHERE num IN (SELECT num FROM doomed)
 
 -- :name path
--- One row for the whole path: a step per row would hand the interpreter lock to and fro for each.
+-- One row for the whole path: a step per row would hand the interpreter lock to and fro for each. :rows, from the
+-- head upwards; -1 for all.
 WITH RECURSIVE up (num, parent, hash, depth, doc) AS (
   SELECT num, parent, hash, depth, doc FROM nodes WHERE hash = :head AND user = :user
   UNION ALL
   SELECT nodes.num, nodes.parent, nodes.hash, nodes.depth, nodes.doc FROM up JOIN nodes ON nodes.num = up.parent
+  LIMIT :rows
 )
 SELECT '[' || group_concat('["' || hash || '",' || depth || ',' || doc || ']') || ']' FROM up
 

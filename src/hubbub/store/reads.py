@@ -48,13 +48,17 @@ def answers(connection: sqlite3.Connection, user: UserId, wanted: AnswerQuery) -
     return _page([rows.answer_from(doc) for (doc,) in found], wanted.limit)
 
 
-def path(connection: sqlite3.Connection, user: UserId, head: NodeHash) -> tuple[Node, ...]:
-    (text,) = connection.execute(query("path"), {"head": rows.key(head), "user": rows.key(user)}).fetchone()
+def path(connection: sqlite3.Connection, user: UserId, head: NodeHash, last: int | None = None) -> tuple[Node, ...]:
+    # One more than is wanted: the first one's parent is known by its hash.
+    wanted = {"head": rows.key(head), "user": rows.key(user), "rows": -1 if last is None else last + 1}
+    (text,) = connection.execute(query("path"), wanted).fetchone()
     if text is None:
         raise NotFound(f"there is no item {head[:16]}")
     found = sorted(json.loads(text), key=lambda row: int(row[1]))
     nodes: list[Node] = []
     parent: str | None = None
+    if last is not None and len(found) > last:
+        parent = found.pop(0)[0]
     try:
         for node_hash, depth, doc in found:
             nodes.append(rows.node_from(user, node_hash, parent, depth, doc))

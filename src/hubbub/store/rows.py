@@ -128,6 +128,7 @@ def answer_doc(answer: Answer) -> str:
             "usage": [usage.input_tokens, usage.output_tokens, usage.cached_tokens],
             "error_code": answer.error_code,
             "error_message": answer.error_message,
+            "error_param": answer.error_param,
             "params": dict(answer.params),
             "metadata": dict(answer.metadata),
             "store": answer.store,

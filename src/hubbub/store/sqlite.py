@@ -84,9 +84,9 @@ class SqliteStore:
 
     # ItemTree -------------------------------------------------------------------------------------------------------
 
-    async def path(self, user: UserId, head: NodeHash | None) -> tuple[Node, ...]:
+    async def path(self, user: UserId, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
         readers = self._open_readers()
-        return () if head is None else await readers.run(reads.path, user, head)
+        return () if head is None else await readers.run(reads.path, user, head, last)
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         return await self._open_readers().run(reads.match, user, tuple(items))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hubbub.core.errors import BadRequest, ConfigError
+from hubbub.core.errors import BadRequest, ConfigError, ModelNotFound
 from hubbub.core.types import ChatId, EngineId, Message, Priority, Request, RequestId, Role, UserId
 from hubbub.engines import llamacpp, xllamacpp_server
 from hubbub.engines.kinds import EngineSpec
@@ -24,19 +25,39 @@ def asked(request: str, chat: str = "c", **fields: object) -> Request:
     return Request(RequestId(request), UserId("u"), ChatId(chat), "m", 9, messages=(message,), **fields)  # type: ignore[arg-type]
 
 
+def slot_of(slots: SlotTable, request: str) -> int | None:
+    place = slots.place(RequestId(request))
+    return None if place is None else place.slot
+
+
+def test_what_one_user_left_is_of_no_use_to_another() -> None:
+    slots = SlotTable(1)
+    dialect = LlamaCppDialect((), (), slots)
+    for user, warm in (("anna", True), ("anna", True), ("boris", False), ("boris", True)):
+        request = replace(asked("r", user), user=UserId(user))
+        give_back = slots.take(request)
+        assert dialect.body(request)["cache_prompt"] is warm
+        give_back()
+
+
+def test_a_model_that_is_not_served_is_told() -> None:
+    with pytest.raises(ModelNotFound, match="smollm2"):
+        LlamaCppDialect(["smollm2"]).body(asked("r"))
+
+
 def test_a_chat_comes_back_to_its_slot() -> None:
     slots = SlotTable(3)
     for number, chat in enumerate("abc"):
         give_back = slots.take(asked("r", chat))
-        assert slots.slot(RequestId("r")) == number
+        assert slot_of(slots, "r") == number
         give_back()
         give_back()
     slots.take(asked("1", "b"))
     slots.take(asked("2", "new"))  # a's, used longest ago
     slots.take(asked("3", "c"))
-    assert [slots.slot(RequestId(str(n))) for n in (1, 2, 3)] == [1, 0, 2]
+    assert [slot_of(slots, str(n)) for n in (1, 2, 3)] == [1, 0, 2]
     slots.take(asked("4", "late"))
-    assert slots.slot(RequestId("4")) is None
+    assert slot_of(slots, "4") is None
 
 
 def test_bulk_stays_in_slots_of_bulk() -> None:
@@ -44,11 +65,11 @@ def test_bulk_stays_in_slots_of_bulk() -> None:
     slots.take(asked("r", "item 1", priority=Priority.BULK))()
     slots.take(asked("r", "chat"))()
     slots.take(asked("r", "item 2", priority=Priority.BULK))
-    assert slots.slot(RequestId("r")) == 0
+    assert slot_of(slots, "r") == 0
 
 
 def test_adapters_go_by_number_also_where_there_is_none() -> None:
-    dialect = LlamaCppDialect(["warm", "dry"])
+    dialect = LlamaCppDialect(["m"], ["warm", "dry"])
     assert dialect.body(asked("r", adapter="dry"))["lora"] == [{"id": 0, "scale": 0.0}, {"id": 1, "scale": 1.0}]
     plain = dialect.body(asked("r"))
     assert plain["lora"] == [{"id": 0, "scale": 0.0}, {"id": 1, "scale": 0.0}]
@@ -60,7 +81,7 @@ def test_adapters_go_by_number_also_where_there_is_none() -> None:
 
 def test_the_slot_is_part_of_the_body() -> None:
     slots = SlotTable(1)
-    dialect = LlamaCppDialect((), slots)
+    dialect = LlamaCppDialect((), (), slots)
     give_back = slots.take(asked("r"))
     assert dialect.body(asked("r"))["id_slot"] == 0
     give_back()

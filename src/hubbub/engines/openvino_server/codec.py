@@ -8,8 +8,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import openvino_genai
-
 from hubbub.core.errors import ConfigError
 from hubbub.engines.openvino_server.model_info import ModelInfo
 
@@ -32,8 +30,8 @@ class Codec:
     def __init__(self, tokenizer: Any, info: ModelInfo) -> None:
         """``tokenizer``: an ``openvino_genai.Tokenizer``. Raises ConfigError where its vocabulary cannot be read."""
         self.tokenizer = tokenizer
-        self._limit = GGUF_ENCODE_LIMIT if info.is_gguf else None
-        self._normal = info.is_gguf and info.pre_tokenizer in NFC_PRE_TOKENIZERS
+        self._limit = GGUF_ENCODE_LIMIT if info.is_gguf else self._seen_limit(info.context_window)
+        self._normal = info.pre_tokenizer in NFC_PRE_TOKENIZERS
         names = sorted(info.special, key=len, reverse=True)
         self._special = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
         self.table = self._table(info)
@@ -41,6 +39,9 @@ class Codec:
     @classmethod
     def load(cls, info: ModelInfo) -> Codec:
         """Raises ConfigError."""
+        # Here, since all the rest is text alone, and loading OpenVINO takes half a second.
+        import openvino_genai
+
         try:
             return cls(openvino_genai.Tokenizer(str(info.path)), info)
         except RuntimeError as fault:
@@ -65,6 +66,12 @@ class Codec:
             return []
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).input_ids.data[0].tolist()
         return ids
+
+    def _seen_limit(self, window: int) -> int | None:
+        """Tokens that a converted tokenizer keeps of a text, where that is less than the window: the limit is part of
+        its graph and stands in no file. GenAI's ``max_length`` does not lift it (2026.4.1)."""
+        kept = len(self._encode("1 " * (window + 1)))
+        return kept if kept <= window else None
 
     def _table(self, info: ModelInfo) -> list[bytes]:
         vocabulary: dict[bytes, int] = self.tokenizer.get_vocab()

@@ -158,6 +158,7 @@ def _from_folder(path: Path) -> ModelInfo:
         special=special,
         control_ids=frozenset(i for i, token in added.items() if token.get("special", True)),
         stop_ids=_stops(special, *(ends if isinstance(ends, list) else [ends])),
+        pre_tokenizer=str(tokenizer.get("gguf_pre_tokenizer") or ""),
         chat_template=_folder_template(path, tokenizer),
         token_names={
             name: token["content"] if isinstance(token, dict) else token

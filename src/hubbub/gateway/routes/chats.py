@@ -21,6 +21,8 @@ from hubbub.ports import ChatQuery
 from hubbub.runtime.chats import ChatEdit
 
 PREVIEW_CHARACTERS = 160
+PREVIEW_ITEMS = 8
+"""How far from the end a chat's last message is looked for: a model calls tools and is answered meanwhile."""
 
 
 class ListQuery(In, frozen=True, kw_only=True):
@@ -85,7 +87,7 @@ async def items(call: Call[None, ItemsQuery]) -> Listed[ItemOut]:
 
 
 async def chat_out(call: AnyCall, chat: Chat) -> ChatOut:
-    path = await call.gateway.store.path(call.user, chat.head)
+    path = await call.gateway.store.path(chat.user, chat.head, PREVIEW_ITEMS)
     last = next((node.item for node in reversed(path) if node.item.type is ItemType.MESSAGE), None)
     preview = " ".join(last.text.split()) if last else ""
     return ChatOut(
@@ -94,8 +96,8 @@ async def chat_out(call: AnyCall, chat: Chat) -> ChatOut:
         updated_at=chat.updated_at,
         title=chat.title,
         preview=preview if len(preview) <= PREVIEW_CHARACTERS else preview[: PREVIEW_CHARACTERS - 1] + "…",
-        items=len(path),
-        busy=call.gateway.hub.busy(chat.id),
+        items=path[-1].depth if path else 0,
+        busy=call.gateway.hub.busy(chat.user, chat.id),
         style=StyleOut(**asdict(chat.style)),
         metadata=dict(chat.metadata),
         forked_from=chat.forked_from,
