@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance bench bench-gateway bench-real clean
+.PHONY: help demo test install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -63,6 +63,18 @@ chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=1
 
 endurance: .venv/.dev-installed ## real kills under chats of the real model (CHATS=200 KILLS=10)
 	@ENDURANCE_CHATS=$(or $(CHATS),200) ENDURANCE_KILLS=$(or $(KILLS),10) $(BIN)/pytest tests/acceptance/test_endurance.py
+
+canary: .venv/.dev-installed ## no chat says the secret of another, under kills (CHATS=200)
+	@CANARY_CHATS=$(or $(CHATS),200) $(BIN)/pytest tests/acceptance/test_canary.py
+
+soak: .venv/.installed ## 200 chats for an hour on the simulated engine: does anything grow? (MINUTES=60)
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
+
+bench-overload: .venv/.installed ## 2,000 clients at a server sized for 200
+	@$(BIN)/python -m benchmarks.overload
+
+bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 5 minutes on a quiet machine
+	@$(BIN)/python -m benchmarks.bulk_beside_chats
 
 fmt: .venv/.dev-installed ## put the style right
 	@$(BIN)/ruff check --fix --quiet || true

@@ -26,6 +26,7 @@ from hubbub.gateway.app import Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
 from hubbub.gateway.keyring import KeyRing
+from hubbub.planner.service import PlanService
 from hubbub.ports import Engine, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
@@ -56,6 +57,7 @@ class App:
     telemetry: Telemetry
     engines: tuple[Engine, ...]
     doors: Doors
+    planner: PlanService
 
     def web(self) -> web.Application:
         """The HTTP side."""
@@ -67,6 +69,7 @@ class App:
             health=self.health,
             metrics=self.metrics,
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
+            plan=self.planner.answer,
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -101,6 +104,8 @@ class App:
                 "hubbub_requests_ended_total": [({"status": s}, n) for s, n in sorted(seen.finished.items())],
                 "hubbub_requests_running": [({"class": c}, n) for c, n in view.running.items()],
                 "hubbub_requests_queued": [({"class": c}, n) for c, n in view.queued.items()],
+                "hubbub_bulk_limit": [({"engine": e}, n) for e, n in view.bulk_limits.items()],
+                "hubbub_promised": [({}, view.promised)],
                 "hubbub_input_tokens_total": [({}, seen.input_tokens)],
                 "hubbub_cached_tokens_total": [({}, seen.cached_tokens)],
                 "hubbub_output_tokens_total": [({}, seen.output_tokens)],
@@ -160,7 +165,7 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
-    return App(settings, store, dispatcher, hub, chats, telemetry, engines, doors or Doors())
+    return App(settings, store, dispatcher, hub, chats, telemetry, engines, doors or Doors(), PlanService())
 
 
 def placed(config: StoreConfig, data: Path) -> StoreConfig:
@@ -200,6 +205,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         app = await build(settings, doors, weights)
         stack.push_async_callback(app.store.close)
         stack.push_async_callback(app.dispatcher.close)
+        stack.push_async_callback(app.planner.close)
         await app.dispatcher.start()
         await app.hub.start()
         serving = runner(app.web())

@@ -8,10 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,22 +16,14 @@ from typing import Any
 
 import aiohttp
 import msgspec
-import psutil
 
-from hubbub.cli.server_process import ServerProcess
+from support.keeper import Keeper, hubbub, kept
 
 CHATS = int(os.environ.get("ENDURANCE_CHATS", "4"))
 KILLS = int(os.environ.get("ENDURANCE_KILLS", "1"))
 SEED = int(os.environ.get("ENDURANCE_SEED", "1"))
 TOKENS = 60
-READY_S = 180.0
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
-CONFIG = """
-[scheduler]
-max_attempts = 1000
-[hub]
-max_interruptions = 1000
-"""
 
 
 @dataclass
@@ -58,67 +47,6 @@ class Stream:
 class Chat:
     id: str = ""
     streams: list[Stream] = field(default_factory=list)
-
-
-class Keeper:
-    """Starts the server, kills it or its engine, starts it again; knows where it is now."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
-        self.url = ""
-        self._log = folder / "server.log"
-        self._config = folder / "hubbub.toml"
-        self._config.write_text(CONFIG)
-        self._up = asyncio.Event()
-        self._running: ServerProcess | None = None
-
-    async def start(self) -> None:
-        flags = ("--port", "0", "--data", str(self.data), "--config", str(self._config))
-        self._running = await ServerProcess.launch([*flags, "--engine", "openvino", "--model", "smollm2"], self._log)
-        self.url = await self._running.ready(READY_S)
-        self._up.set()
-
-    async def where(self) -> str:
-        await self._up.wait()
-        return self.url
-
-    async def kill(self) -> None:
-        """-9, and wait until its engine is gone, too: it holds the model."""
-        running = self._now_down()
-        family = psutil.Process(running.pid).children(recursive=True)
-        running.process.kill()
-        await running.process.wait()
-        _, orphans = await asyncio.to_thread(psutil.wait_procs, family, timeout=20)
-        assert orphans == []
-        await self.start()
-
-    async def stop(self) -> None:
-        """SIGTERM."""
-        running = self._now_down()
-        await running.stop()
-        assert running.process.returncode == 0, running.tail()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
-
-    async def kill_engine(self, http: aiohttp.ClientSession) -> None:
-        pid = await self._engine(http)
-        assert pid is not None
-        psutil.Process(pid).kill()
-        while await self._engine(http) in (None, pid):
-            await asyncio.sleep(0.1)
-
-    async def _engine(self, http: aiohttp.ClientSession) -> int | None:
-        async with http.get(f"{self.url}/health") as response:
-            [engine] = (await response.json())["engines"]
-            return engine["pid"] if engine["ready"] else None
-
-    def _now_down(self) -> ServerProcess:
-        running, self._running = self._running, None
-        assert running is not None
-        self._up.clear()
-        return running
 
 
 class Crowd:
@@ -166,7 +94,9 @@ class Crowd:
         stream.connections += 1
         try:
             async with ask(url) as response:
-                if response.status in (409, 503):
+                if response.status == 429:  # a busy machine: come back as told
+                    await asyncio.sleep(float(response.headers["Retry-After"]))
+                if response.status in (409, 429, 503):
                     return
                 assert response.status == 200, await response.text()
                 async for raw in events_of(response):
@@ -199,16 +129,6 @@ async def events_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         for raw in whole:
             if raw and not raw.startswith(b":"):
                 yield raw
-
-
-@asynccontextmanager
-async def kept(folder: Path) -> AsyncIterator[Keeper]:
-    keeper = Keeper(folder)
-    await keeper.start()
-    try:
-        yield keeper
-    finally:
-        await keeper.stop()
 
 
 async def test_streams_survive_kills_of_server_and_engine(tmp_path: Path) -> None:
@@ -264,9 +184,3 @@ async def check(http: aiohttp.ClientSession, url: str, chat: Chat) -> None:
         items = [item["content"][0]["text"] for item in (await response.json())["data"]]
     assert len(items) == len(texts)
     assert all(item.endswith(text) for item, text in zip(items, texts, strict=True))
-
-
-def hubbub(*arguments: str) -> str:
-    argv = [sys.executable, "-m", "hubbub", *arguments]
-    said = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-    return said.stdout + said.stderr

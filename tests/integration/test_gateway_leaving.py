@@ -220,7 +220,7 @@ async def test_silence_is_filled_with_comments_that_tell_the_place() -> None:
         first = await house.client.responses.create(model=MODEL, input="Hello", background=True)
         async with opened(house, "/responses", BRIEFLY) as response:
             seen = b""
-            while seen.count(b": place 1 in the queue\n\n") < 2:
+            while seen.count(b": queued position=1") < 2:
                 seen += await response.content.readline()
             await house.client.responses.cancel(first.id)
             while b"output_text.delta" not in seen:

@@ -27,7 +27,7 @@ from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig
 from hubbub.ports import JournalEntry
 from hubbub.runtime.chats import ChatEdit
-from hubbub.runtime.hub import Ask
+from hubbub.runtime.hub import Ask, HubConfig
 from hubbub.runtime.run import replayed
 from hubbub.store.memory import MemoryStore
 from support.house import FAST, ME, OTHER, house, says
@@ -186,7 +186,7 @@ async def test_a_full_queue_refuses_and_keeps_nothing() -> None:
     config = SimulatedConfig(voice=Voice(output_median=500, output_sigma=0), pace=Pace(base=0.01, max_sequences=1))
     async with house(config=config, scheduler=SchedulerConfig(max_queued=2)) as home:
         lives = [await home.hub.ask(home.ask(f"Number {n}")) for n in range(3)]
-        assert [live.position for live in lives] == [None, 1, 2]
+        assert [live.place and live.place.position for live in lives] == [None, 1, 2]
         chat = await home.chats.create(ME, [])
         with pytest.raises(Overloaded) as refusal:
             await home.hub.ask(home.ask("One more", chat=chat.id))
@@ -278,3 +278,32 @@ async def test_who_names_a_strangers_chat_does_not_hold_it_up() -> None:
             await intrusion
         await live.ended()
         assert home.hub.idle()
+
+
+class Listed(MemoryStore):
+    """Keeps what each write of the journal held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[list[JournalEntry]] = []
+
+    async def append(self, entries: Sequence[JournalEntry]) -> None:
+        self.written.append(list(entries))
+        await super().append(entries)
+
+
+async def test_a_first_word_does_not_wait_for_the_words_of_others() -> None:
+    store = Listed()
+    slow = HubConfig(coalesce_seconds=1.0, coalesce_seconds_per_stream=1.0)
+    async with house(store=store, hub=slow) as home:
+        long = await home.hub.ask(home.ask("Talk on and on.", sampling=Sampling(max_tokens=2000)))
+        await long.more(0)
+        first = {long.answer.id}
+        for number in range(10):
+            live = await home.hub.ask(home.ask(f"Number {number}", sampling=Sampling(max_tokens=50)))
+            await live.more(0)
+            first.add(live.answer.id)
+        # The long answer says something in every step: a write without it is one of first words alone.
+        alone = [entries for entries in store.written if long.answer.id not in {entry.answer for entry in entries}]
+        assert any(entry.start == 0 for entries in alone for entry in entries)
+        await home.hub.cancel(ME, long.answer.id)

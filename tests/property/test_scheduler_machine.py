@@ -22,6 +22,7 @@ from hubbub.core.events import (
     Finished,
     Outcome,
     Progressed,
+    Queueing,
     Refuse,
     Ticked,
     Wait,
@@ -77,7 +78,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             SchedulerConfig,
             max_queued=st.sampled_from([0, 3, 50]),
             max_queued_bulk=st.sampled_from([0, 3]),
-            max_predicted_wait_s=st.sampled_from([None, 30.0]),
+            max_predicted_ttft_s=st.sampled_from([None, 30.0]),
             max_attempts=st.integers(1, 3),
             max_bypass=st.integers(0, 2),
             lookahead=st.integers(1, 3),
@@ -228,6 +229,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         for life in self.world.on(engine):
             life.engine = None
         self.feed(EngineDown(engine))
+
+    @rule(engine=st.sampled_from(ENGINES))
+    def engine_queues(self, engine: EngineId) -> None:
+        self.feed(Queueing(engine))
 
     @rule(seconds=st.sampled_from([1.0, 100.0, 1e6]))
     def tick(self, seconds: float) -> None:

@@ -23,7 +23,9 @@ from hubbub.core.events import (
     Wait,
     Withdrawn,
 )
+from hubbub.core.pace import Pace
 from hubbub.core.scheduler import InvariantError, Scheduler, SchedulerConfig, UserLoad
+from hubbub.core.steering import Steering
 from hubbub.core.types import (
     ChatId,
     EngineId,
@@ -88,7 +90,8 @@ def run(name: str, engine: EngineId = E) -> Dispatch:
 
 
 class Desk:
-    """A scheduler with a clock that steps one second an event, checked after every one."""
+    """A scheduler with a clock that steps one second an event, checked after every one. What those in line hear with
+    every tick is left out."""
 
     def __init__(self, **config: object) -> None:
         self.scheduler = Scheduler(SchedulerConfig(**config))  # type: ignore[arg-type]
@@ -98,7 +101,8 @@ class Desk:
         said: list[Command] = []
         for event in events:
             self.now += after
-            said += self.scheduler.handle(event, self.now)
+            told = self.scheduler.handle(event, self.now)
+            said += [c for c in told if not (isinstance(event, Ticked) and isinstance(c, Wait))]
             self.scheduler.validate()
         return said
 
@@ -349,7 +353,10 @@ def test_a_hold_for_bulk_does_not_stop_chats() -> None:
     ]
     assert desk(ask("c", prompt=10)) == [run("c")]
     assert desk(ask("c2", prompt=400)) == [Wait(r("c2"), 1)]
-    assert desk(done("a", prompt=600)) == [finished("a"), run("c2"), run("big"), run("b2")]
+    assert desk(done("a", prompt=600)) == [finished("a"), run("c2")]
+    # While there are chats, bulk is read one after the other.
+    assert desk(Progressed({r("b1"): 1})) == [run("big")]
+    assert desk(Progressed({r("big"): 1})) == [run("b2")]
 
 
 def test_placement_takes_the_freest() -> None:
@@ -433,16 +440,21 @@ def test_a_quiet_night_is_no_slow_engine() -> None:
 
 
 def test_the_predicted_wait_is_bounded() -> None:
-    desk = Desk(max_predicted_wait_s=5)
+    desk = Desk(max_predicted_ttft_s=5)
     desk(up(), ask("a", "ann"), ask("b", "bob"))
     assert desk(ask("c", "cid")) == [Wait(r("c"), 2)]
     desk(done("a"), after=3)
     (refusal,) = desk(ask("d", "dan"), after=0)
     assert isinstance(refusal, Refuse)
-    assert refusal.reason == "the wait would be about 9 s, at most 5 s is allowed"
+    assert refusal.reason == "the first word would take about 9 s, at most 5 s is allowed"
     assert refusal.retry_after == pytest.approx(4.2, abs=0.1)
     desk(Withdrawn(r("c")), after=0)
-    assert desk(ask("e", "eva"), after=0) == [Wait(r("e"), 1)]
+    # There is room now, but it is dan's: eva comes after him.
+    (later,) = desk(ask("e", "eva"), after=0)
+    assert isinstance(later, Refuse)
+    assert later.reason == "the first word would take about 9 s, at most 5 s is allowed"
+    desk(done("b"), after=3)
+    assert desk(ask("d", "dan"), after=1.3) == [run("d")]
 
 
 def test_bulk_ends_are_room_for_chats() -> None:
@@ -538,7 +550,7 @@ def test_one_that_was_charged_and_left_the_line_does_not_disturb_it() -> None:
         ("decode_cost", 0.0, "above 0"),
         ("prefill_cost", float("nan"), "0 or more"),
         ("half_life_s", 0.0, "above 0"),
-        ("max_predicted_wait_s", 0.0, "above 0, or left out"),
+        ("max_predicted_ttft_s", 0.0, "above 0, or left out"),
         ("user_weights", {"ann": 0.0}, "for 'ann'; it must be above 0"),
     ],
 )
@@ -548,7 +560,7 @@ def test_a_bad_setting_is_named(name: str, value: object, wanted: str) -> None:
 
 
 def test_books_that_do_not_balance_tell_the_story() -> None:
-    budget = EngineBudget(E, up(2).state, 1.0, 0.0)
+    budget = EngineBudget(E, up(2).state, 1.0, 0.0, Steering(Pace(), SchedulerConfig()))
     budget.lease(r("a"), 100)
     budget.validate()
     budget.kv_used += 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,10 @@ import typer
 
 if TYPE_CHECKING:
     from hubbub.settings import Settings
+
+COLLECT_AFTER = (50_000, 20, 10)
+"""Objects until a collection of the youngest, and such collections until one of the next older."""
+SWITCH_S = 0.0005
 
 
 def serve(
@@ -70,9 +76,24 @@ async def _serve(settings: Settings) -> None:
         await serving
 
 
+def settle() -> None:
+    """Set Python up for one busy loop beside a few threads that mostly wait.
+
+    What there is now stays for good, and what answers allocate is freed by counting references: collections would only
+    stop the loop (a full one for 60 to 140 ms, at 66,000 objects). A thread of the store that is called, or comes back
+    from the disk, may wait for the interpreter until the loop rests or its interval is over: a shorter one than
+    Python's 5 ms bounds that wait.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_S)
+
+
 async def _until_crash(settings: Settings) -> None:
     from hubbub.app import running
 
     async with running(settings) as (app, address):
+        settle()
         typer.echo(f"Hubbub is ready on {address}")
         await app.hub.crashed()

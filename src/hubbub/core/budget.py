@@ -13,18 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hubbub.core.invariant import require
+from hubbub.core.pace import Pace
+from hubbub.core.steering import Steering
 from hubbub.core.types import EngineId, EngineState, Priority, RequestId
 
 CHAT = Priority.CHAT
-
-
-class InvariantError(AssertionError):
-    """The scheduler's books do not balance: its own fault, never a caller's. The message tells the story."""
-
-
-def require(sound: bool, story: str) -> None:
-    if not sound:
-        raise InvariantError(story)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +36,7 @@ class EngineBudget:
 
     ``headroom`` is the fraction of the KV cache that reservations may fill, ``chat_reserve`` the fraction of sequences
     and of that KV room which bulk leaves free. An engine that reports ``kv_tokens`` 0 is bounded by sequences alone.
+    ``steering`` bounds bulk further, by what the chats on the engine's ``pace`` would notice.
     """
 
     __slots__ = (
@@ -54,12 +49,18 @@ class EngineBudget:
         "id",
         "kv_used",
         "leases",
+        "pace",
         "sequences",
         "state",
+        "steering",
     )
 
-    def __init__(self, engine: EngineId, state: EngineState, headroom: float, chat_reserve: float) -> None:
+    def __init__(
+        self, engine: EngineId, state: EngineState, headroom: float, chat_reserve: float, steering: Steering
+    ) -> None:
         self.id = engine
+        self.steering = steering
+        self.pace: Pace = steering.pace
         self.leases: dict[RequestId, int] = {}
         self.kv_used = 0
         self.held: dict[Priority, RequestId] = {}
@@ -77,15 +78,20 @@ class EngineBudget:
         # One is always left for bulk: on an engine of one sequence a reserve would mean that bulk never runs at all.
         self._bulk_sequences = min(state.max_sequences, max(1, int(state.max_sequences * share)))
         self._bulk_kv = self._kv * share
+        self.steering.most = max(1, self._bulk_sequences)
 
-    def has_slot(self, priority: Priority) -> bool:
-        return len(self.leases) < (self.sequences if priority is CHAT else self._bulk_sequences)
+    def has_slot(self, priority: Priority, now: float) -> bool:
+        if priority is CHAT:
+            return len(self.leases) < self.sequences
+        return len(self.leases) < self._bulk_sequences and self.steering.admits(now)
 
-    def admits(self, request: RequestId, priority: Priority, tokens: int) -> bool:
+    def admits(self, request: RequestId, priority: Priority, tokens: int, now: float) -> bool:
         """Whether the request, needing that many KV tokens, may start here now."""
         chat = priority is CHAT
         running = len(self.leases)
         if running >= (self.sequences if chat else self._bulk_sequences):
+            return False
+        if not chat and not self.steering.admits(now):
             return False
         if self.held and not self._is_free_for(request, chat):
             return False

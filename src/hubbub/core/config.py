@@ -13,8 +13,9 @@ class SchedulerConfig:
 
     max_queued: int = field(default=1000, metadata={"help": "chat requests that may wait; more are refused with 429"})
     max_queued_bulk: int = field(default=1000, metadata={"help": "bulk requests that may wait"})
-    max_predicted_wait_s: float | None = field(
-        default=None, metadata={"help": "seconds; a request that would wait longer is refused; none: never"}
+    max_predicted_ttft_s: float | None = field(
+        default=120.0,
+        metadata={"help": "seconds; a chat whose first token would take longer is refused with 429; none: never"},
     )
     max_queue_seconds: float = field(
         default=180.0, metadata={"help": "seconds a request waits while no engine serves its model"}
@@ -32,6 +33,17 @@ class SchedulerConfig:
     )
     chat_reserve: float = field(
         default=0.1, metadata={"help": "fraction of sequences and KV cache that bulk leaves free for chats"}
+    )
+    bulk_ttft_share: float = field(
+        default=0.2, metadata={"help": "share by which bulk may lengthen the time to a chat's first token"}
+    )
+    bulk_ttft_s: float = field(
+        default=0.1,
+        metadata={"help": "seconds up to which bulk may lengthen the time to a chat's first token, in any case"},
+    )
+    bulk_itl_s: float = field(
+        default=0.15,
+        metadata={"help": "seconds up to which bulk may lengthen the time between a chat's tokens, in any case"},
     )
     prefill_cost: float = field(default=0.25, metadata={"help": "weight of a prompt token in fairness"})
     decode_cost: float = field(default=1.0, metadata={"help": "weight of an output token in fairness"})
@@ -51,14 +63,15 @@ class SchedulerConfig:
             (lambda v: 0 <= v < 1, "0 or more, below 1", ("chat_reserve",)),
             (lambda v: 0 <= v < inf, "0 or more", ("prefill_cost", "max_queue_seconds", "expected_output")),
             (lambda v: 0 < v < inf, "above 0", ("decode_cost",)),
-            (lambda v: v > 0, "above 0", ("half_life_s",)),
+            (lambda v: v > 0, "above 0", ("half_life_s", "bulk_ttft_share")),
+            (lambda v: v >= 0, "0 or more", ("bulk_ttft_s", "bulk_itl_s")),
         )
         for sound, wanted, names in checks:
             for name in names:
                 if not sound(getattr(self, name)):
                     raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {wanted}")
-        if self.max_predicted_wait_s is not None and not self.max_predicted_wait_s > 0:
-            raise ValueError(f"max_predicted_wait_s is {self.max_predicted_wait_s!r}; it must be above 0, or left out")
+        if self.max_predicted_ttft_s is not None and not self.max_predicted_ttft_s > 0:
+            raise ValueError(f"max_predicted_ttft_s is {self.max_predicted_ttft_s!r}; it must be above 0, or left out")
         for user, weight in self.user_weights.items():
             if not (weight > 0 and isfinite(weight)):
                 raise ValueError(f"user_weights has {weight!r} for {user!r}; it must be above 0")

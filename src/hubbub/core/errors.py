@@ -152,7 +152,7 @@ class ChatBusy(Conflict):
 
 
 class Overloaded(HubbubError):
-    """The queue is full."""
+    """The queue is full, or the wait would be too long."""
 
     code = "queue_full"
     http_status = 429

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hubbub.core.types import EngineId, EngineState, Request, RequestId, Usage
@@ -69,11 +69,18 @@ class EngineDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Queueing:
+    """Requests wait inside the engine: it was given more than it takes."""
+
+    engine: EngineId
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time has passed: queue time-outs are due."""
+    """Time has passed, a second or so: queue time-outs are due, bulk is steered, those in line hear how long."""
 
 
-Event = Arrived | Progressed | Finished | Failed | Withdrawn | EngineUp | EngineDown | Ticked
+Event = Arrived | Progressed | Finished | Failed | Withdrawn | EngineUp | EngineDown | Queueing | Ticked
 
 
 # Commands ----------------------------------------------------------------------------------------------------------
@@ -96,10 +103,12 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The request was accepted and queued; ``position`` counts from 1 in the order it would be served now."""
+    """The request was accepted and queued; ``position`` counts from 1 in the order it would be served now.
+    ``seconds``: about how long until its first token, None where that is not known."""
 
     request: RequestId
     position: int
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from math import ldexp
 from typing import TYPE_CHECKING, Any
 
-from hubbub.core.budget import require
+from hubbub.core.invariant import require
 from hubbub.core.types import ChatId, UserId
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Account:
 
 
 class ChatAccount(Account):
-    __slots__ = ("id", "lines", "owner")
+    __slots__ = ("id", "kept", "lines", "owner", "past")
 
     def __init__(self, chat: ChatId, owner: UserAccount) -> None:
         super().__init__(1.0)
@@ -58,6 +58,10 @@ class ChatAccount(Account):
         self.owner = owner
         self.lines: dict[str, ChatLine] = {}
         """Where its requests wait, by model."""
+        self.past = 0
+        """Tokens of its last turn, prompt and answer: what the next one begins with."""
+        self.kept = 1.0
+        """Share of that which the engine still had when it was last asked."""
 
 
 class UserAccount(Account):

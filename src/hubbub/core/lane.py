@@ -15,9 +15,22 @@ MIN_RETRY_S, MAX_RETRY_S = 1.0, 120.0
 
 class Lane:
     """``expected``: output tokens of an answer, averaged over those that finished. ``chats``: for bulk, the lane of the
-    same model that goes first."""
+    same model that goes first. ``tokens``: what all that wait here have to read. ``shared``: the share of a new chat's
+    prompt that a prefix cache is expected to have. ``service``: seconds from dispatch to end, averaged like that."""
 
-    __slots__ = ("chats", "engines", "expected", "model", "priority", "rate", "room", "unserved_since")
+    __slots__ = (
+        "chats",
+        "engines",
+        "expected",
+        "model",
+        "priority",
+        "rate",
+        "room",
+        "service",
+        "shared",
+        "tokens",
+        "unserved_since",
+    )
 
     def __init__(self, priority: Priority, model: str, expected: float, now: float, chats: Lane | None) -> None:
         self.priority = priority
@@ -25,6 +38,9 @@ class Lane:
         self.expected = expected
         self.chats = chats
         self.room = WaitingRoom(model)
+        self.tokens = 0
+        self.shared = 0.0
+        self.service = 0.0
         self.rate = Rate()
         self.engines: list[EngineBudget] = []
         self.unserved_since = now
@@ -35,9 +51,9 @@ class Lane:
             self.unserved_since = now
         self.engines = engines
 
-    def has_slot(self) -> bool:
+    def has_slot(self, now: float) -> bool:
         for engine in self.engines:  # noqa: SIM110 - any() with a generator takes three times as long here
-            if engine.has_slot(self.priority):
+            if engine.has_slot(self.priority, now):
                 return True
         return False
 
@@ -46,11 +62,23 @@ class Lane:
         if self.chats is not None:
             self.chats.rate.begin(now)
 
-    def ended(self, now: float, counts: bool) -> None:
-        """A request left its engine. What bulk gives back is a slot for chats, too."""
-        self.rate.end(now, counts)
-        if self.chats is not None:
-            self.chats.rate.end(now, counts)
+    def ended(self, now: float, counts: bool, seconds: float) -> None:
+        """A request left its engine after so long. What bulk gives back is a slot for chats, too."""
+        for lane in (self, self.chats) if self.chats is not None else (self,):
+            lane.rate.end(now, counts)
+            if counts:
+                lane.service += (seconds - lane.service) * (OUTPUT_SHARE if lane.service else 1.0)
+
+    def slots_per_second(self, now: float) -> float:
+        """How fast slots come free; 0 where nothing has ended yet.
+
+        Ends are counted over time, and that is too few while the first of many long ones are still under way: then it
+        is all that run divided by how long one takes (Little's law), unless nothing has ended for longer than that."""
+        counted = self.rate.per_second(now)
+        if not counted:
+            return 0.0
+        running = sum(len(engine.leases) for engine in self.engines)
+        return max(counted, running / max(self.service, now - self.rate.ended_at, 1e-3))
 
     def learn(self, output: int) -> None:
         self.expected += (output - self.expected) * OUTPUT_SHARE

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from hubbub.core.budget import EngineBudget, require
+from hubbub.core.budget import EngineBudget
 from hubbub.core.config import SchedulerConfig
+from hubbub.core.invariant import require
 from hubbub.core.lane import Lane
+from hubbub.core.pace import Pace
+from hubbub.core.steering import Steering
 from hubbub.core.ticket import Ticket
 from hubbub.core.types import EngineId, EngineState, Priority
 
@@ -26,6 +29,7 @@ class Placement:
     def __init__(self, config: SchedulerConfig) -> None:
         self._config = config
         self.engines: dict[EngineId, EngineBudget] = {}
+        self._steering: dict[EngineId, Steering] = {}  # what was learnt of an engine outlives its restarts
         self.lanes: dict[Priority, dict[str, Lane]] = {c: {} for c in CLASSES}
         self.queued = dict.fromkeys(CLASSES, 0)
         self._backlog: dict[Priority, dict[str, Lane]] = {c: {} for c in CLASSES}  # lanes where somebody waits
@@ -37,7 +41,11 @@ class Placement:
         engine = self.engines.get(engine_id)
         if engine is None:
             config = self._config
-            self.engines[engine_id] = EngineBudget(engine_id, state, config.kv_headroom, config.chat_reserve)
+            steering = self._steering.get(engine_id)
+            if steering is None:
+                steering = Steering(Pace(), config)
+                self._steering[engine_id] = steering
+            self.engines[engine_id] = EngineBudget(engine_id, state, config.kv_headroom, config.chat_reserve, steering)
         else:
             self._release_holds(engine)
             engine.resize(state)
@@ -69,34 +77,40 @@ class Placement:
 
     # The line ------------------------------------------------------------------------------------------------------
 
-    def at_once(self, ticket: Ticket) -> EngineBudget | None:
+    def at_once(self, ticket: Ticket, now: float) -> EngineBudget | None:
         """Where a newcomer starts without standing in line: only where there is no line to be before."""
         backlog = self._backlog
-        return None if backlog[CHAT] or backlog[ticket.lane.priority] else self.place(ticket)
+        return None if backlog[CHAT] or backlog[ticket.lane.priority] else self.place(ticket, now)
 
     def enqueue(self, ticket: Ticket) -> None:
         lane = ticket.lane
         lane.room.push(ticket)
+        lane.tokens += ticket.prefill
         self.queued[lane.priority] += 1
         self._backlog[lane.priority][lane.model] = lane
 
     def dequeue(self, ticket: Ticket) -> None:
         lane = ticket.lane
         lane.room.remove(ticket)
+        lane.tokens -= ticket.prefill
         self.queued[lane.priority] -= 1
         if not lane.room.size:
             del self._backlog[lane.priority][lane.model]
         if ticket.holds is not None:
             self._release_hold(ticket, ticket.holds)
 
+    def waiting(self) -> list[Lane]:
+        """Lanes where somebody waits."""
+        return [lane for lanes in self._backlog.values() for lane in lanes.values()]
+
     def unserved(self) -> Iterable[Lane]:
         """Lanes where somebody waits and no engine is up."""
-        return [lane for lanes in self._backlog.values() for lane in lanes.values() if not lane.engines]
+        return [lane for lane in self.waiting() if not lane.engines]
 
-    def next(self) -> tuple[Ticket, EngineBudget] | None:
+    def next(self, now: float) -> tuple[Ticket, EngineBudget] | None:
         """Who starts now, and where; None when nobody who waits has room."""
         for ticket in self._holding:
-            engine = self.place(ticket)
+            engine = self.place(ticket, now)
             if engine is not None:
                 return ticket, engine
         for lanes in self._backlog.values():
@@ -104,7 +118,7 @@ class Placement:
                 continue
             stuck: list[Ticket] = []
             for lane in lanes.values() if len(lanes) < 2 else self._by_service(lanes.values()):
-                found = self._next_in(lane, stuck)
+                found = self._next_in(lane, stuck, now)
                 if found is not None:
                     return found
         return None
@@ -112,16 +126,16 @@ class Placement:
     def _by_service(self, lanes: Iterable[Lane]) -> list[Lane]:
         return sorted(lanes, key=lambda lane: lane.room.rank())
 
-    def _next_in(self, lane: Lane, stuck: list[Ticket]) -> tuple[Ticket, EngineBudget] | None:
+    def _next_in(self, lane: Lane, stuck: list[Ticket], now: float) -> tuple[Ticket, EngineBudget] | None:
         """``stuck``: requests that were next in their lanes and did not fit; this lane's is added."""
-        if not lane.has_slot():
+        if not lane.has_slot(now):
             return None
         ticket = lane.room.first()
-        engine = self.place(ticket)
+        engine = self.place(ticket, now)
         if engine is None:
             stuck.append(ticket)
             for ticket in lane.room.candidates(self._config.lookahead):
-                engine = self.place(ticket)
+                engine = self.place(ticket, now)
                 if engine is not None:
                     break
             else:
@@ -131,14 +145,16 @@ class Placement:
                 self._pass(other)
         return ticket, engine
 
-    def place(self, ticket: Ticket) -> EngineBudget | None:
+    def place(self, ticket: Ticket, now: float) -> EngineBudget | None:
         """The engine for the request: of those with room for it, the one with the largest free share."""
         lane = ticket.lane
         priority = lane.priority
         need = ticket.need(lane.expected)
         best, best_share = None, -inf
         for engine in lane.engines:
-            if engine.admits(ticket.request.id, priority, need) and (priority is CHAT or not self._chat_waits(engine)):
+            if engine.admits(ticket.request.id, priority, need, now) and (
+                priority is CHAT or not self._chat_waits(engine)
+            ):
                 share = engine.free_share() - (engine is ticket.failed_on)
                 if share > best_share:
                     best, best_share = engine, share
@@ -175,7 +191,7 @@ class Placement:
 
     def validate(self, tickets: Iterable[Ticket]) -> None:
         """``tickets``: all that were accepted and have not ended."""
-        leases, waiting = {}, set()
+        leases, waiting, tickets = {}, set(), list(tickets)
         for ticket in tickets:
             if ticket.engine is None:
                 waiting.add(ticket)
@@ -185,11 +201,14 @@ class Placement:
         require(held == leases, f"engines have leases {held}, running requests are {leases}")
         for engine in self.engines.values():
             engine.validate()
+            engine.pace.validate(ticket for ticket in tickets if ticket.engine is engine)
         found: set[Ticket] = set()
         for priority, lanes in self.lanes.items():
             queued = 0
             for lane in lanes.values():
                 lane.room.validate()
+                tokens = sum(ticket.prefill for ticket in lane.room.tickets())
+                require(tokens == lane.tokens, f"{tokens} tokens wait for {lane.model}, {lane.tokens} are counted")
                 queued += lane.room.size
                 found.update(lane.room.tickets())
                 listed = lane.model in self._backlog[priority]

@@ -15,11 +15,13 @@ class Rate:
     by itself while work hangs and nothing ends.
     """
 
-    __slots__ = ("_at", "_count", "_flying", "busy")
+    __slots__ = ("_at", "_count", "_flying", "busy", "ended_at")
 
     def __init__(self) -> None:
         self.busy = 0.0
         """Seconds in all that something was in flight, up to the last event."""
+        self.ended_at = 0.0
+        """When something last ended."""
         self._flying = 0
         self._count = 0.0
         self._at = 0.0
@@ -32,7 +34,7 @@ class Rate:
     def end(self, now: float, counts: bool) -> None:
         """``counts``: the end was work done, not an engine's loss."""
         passed = now - self._at
-        self._at = now
+        self._at = self.ended_at = now
         self._flying -= 1
         self.busy += passed
         self._count = self._count * exp(-passed / WINDOW_S) + counts

@@ -9,7 +9,8 @@ engine, until exactly one ``Close`` takes it out of both. ``validate`` counts al
 - Order: chats before bulk; the least served user, then the least served chat, then arrival (``core.fairness``).
   Prefill is charged at dispatch, decode as it progresses, and both are corrected by what the engine reports.
 - Room: sequences and KV tokens of each engine (``core.budget``). Bulk goes to an engine only while no chat waits for
-  any of its models, and leaves the chats' reserve free.
+  any of its models, leaves the chats' reserve free, and is held to what chats do not notice (``core.steering``).
+- Admission: a chat whose first token is foreseen too late is told when to come back (``core.forecast``).
 - Where the next request does not fit, smaller ones behind it may pass, ``max_bypass`` times. Then one engine is held
   for it: nobody of its class or a lower one enters there until the request fits (at the latest when the engine is
   idle, as an idle engine takes anything).
@@ -28,7 +29,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from hubbub.core.budget import EngineBudget, EngineLoad, InvariantError, require
+from hubbub.core import forecast
+from hubbub.core.budget import EngineBudget, EngineLoad
 from hubbub.core.config import SchedulerConfig
 from hubbub.core.errors import EngineLost, EngineUnavailable
 from hubbub.core.events import (
@@ -44,14 +46,15 @@ from hubbub.core.events import (
     Finished,
     Outcome,
     Progressed,
-    Refuse,
+    Queueing,
     Ticked,
     Wait,
     Withdrawn,
 )
 from hubbub.core.fairness import Fairness
-from hubbub.core.lane import clamp_retry, output_of
-from hubbub.core.placement import CHAT, CLASSES, Placement
+from hubbub.core.invariant import InvariantError, require
+from hubbub.core.lane import output_of
+from hubbub.core.placement import CLASSES, Placement
 from hubbub.core.ticket import Ticket
 from hubbub.core.types import EngineId, Priority, RequestId, Usage, UserId
 
@@ -65,6 +68,10 @@ class View:
     queued: dict[Priority, int]
     running: dict[Priority, int]
     engines: dict[EngineId, EngineLoad]
+    bulk_limits: dict[EngineId, int]
+    """Bulk requests that each engine may be given now."""
+    promised: int
+    """Refused chats that are to be let in when they come back as told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Scheduler:
         self._tickets: dict[RequestId, Ticket] = {}
         self._fairness = {c: Fairness(config.half_life_s, config.max_debt, config.user_weights) for c in CLASSES}
         self._placement = Placement(config)
+        self._doors = forecast.Doors(config)
         self._running = dict.fromkeys(CLASSES, 0)
         self._handlers: dict[type[Any], Callable[[Any, float, list[Command]], None]] = {
             Arrived: self._arrived,
@@ -94,6 +102,7 @@ class Scheduler:
             Withdrawn: self._withdrawn,
             EngineUp: self._engine_up,
             EngineDown: self._engine_down,
+            Queueing: self._queueing,
             Ticked: self._ticked,
         }
 
@@ -119,17 +128,24 @@ class Scheduler:
         most = request.sampling.max_tokens
         ticket = Ticket(request, self._arrivals, account, lane, now, inf if most is None else most)
         self._tickets[request.id] = ticket
-        engine = self._placement.at_once(ticket)
+        ticket.prefill = forecast.to_read(ticket)
+        engine = self._placement.at_once(ticket, now)
         if engine is not None:
-            self._start(ticket, engine, now, out)
+            refusal = None if event.accepted else self._doors.at_once(ticket, engine, now)
+            if refusal is None:
+                self._start(ticket, engine, now, out)
+            else:
+                self._drop(ticket, now)
+                out.append(refusal)
             return
         self._placement.enqueue(ticket)
         self._fill(now, out)
         if ticket.engine is not None:
             return
-        refusal = None if event.accepted else self._refusal(ticket, now)
+        waiting, lanes = self._placement.queued[lane.priority], self._placement.lanes[lane.priority].values()
+        refusal = None if event.accepted else self._doors.in_line(ticket, waiting, lanes, now)
         if refusal is None:
-            out.append(Wait(request.id, lane.position(ticket)))
+            out.append(self._wait(ticket, now))
             return
         self._placement.dequeue(ticket)
         self._drop(ticket, now)
@@ -137,23 +153,32 @@ class Scheduler:
 
     def _progressed(self, event: Progressed, now: float, out: list[Command]) -> None:
         cost = {c: self.config.decode_cost * self._fairness[c].rate(now) for c in CLASSES}
+        bulk_spoke = False
         for request_id, tokens in event.tokens.items():
             ticket = self._tickets.get(request_id)
             if ticket is None or ticket.engine is None:
                 continue
-            request = ticket.request
+            request, pace = ticket.request, ticket.engine.pace
+            if not ticket.spoke:
+                pace.spoke(ticket, now)
+                bulk_spoke = bulk_spoke or not ticket.is_chat
+            if ticket.is_chat:
+                pace.said += tokens
             ticket.produced += tokens
             held = request.prompt_tokens + ticket.before + ticket.produced
             if held > ticket.reserved:
                 ticket.reserved = held
                 ticket.engine.grow(request_id, held)
             self._fairness[request.priority].charge(ticket.account, tokens * cost[request.priority])
+        if bulk_spoke:  # the next one may be read
+            self._fill(now, out)
 
     def _finished(self, event: Finished, now: float, out: list[Command]) -> None:
         ticket = self._tickets.get(event.request)
         if ticket is None or ticket.engine is None:
             return
         self._correct(ticket, event.usage, now)
+        forecast.learn(ticket, event.usage)
         ticket.lane.learn(output_of(ticket, event.usage))
         self._stop(ticket, ticket.engine, now, counts=True)
         self._drop(ticket, now)
@@ -165,6 +190,7 @@ class Scheduler:
         if ticket is None or ticket.engine is None:
             return
         if event.retryable:
+            ticket.engine.steering.trouble(now)
             self._lost(ticket.engine, [ticket], (event.code, event.message), now, out)
             return
         self._stop(ticket, ticket.engine, now, counts=True)
@@ -195,6 +221,11 @@ class Scheduler:
             tickets = [self._tickets[request] for request in engine.leases]
             self._lost(engine, tickets, (EngineLost.code, f"engine {engine.id} was lost"), now, out)
 
+    def _queueing(self, event: Queueing, now: float, out: list[Command]) -> None:
+        engine = self._placement.engines.get(event.engine)
+        if engine is not None:
+            engine.steering.trouble(now)
+
     def _ticked(self, event: Ticked, now: float, out: list[Command]) -> None:
         patience = self.config.max_queue_seconds
         for lane in self._placement.unserved():
@@ -204,13 +235,18 @@ class Scheduler:
                     self._drop(ticket, now)
                     story = f"no engine has served {lane.model} for {patience:g} s"
                     out.append(Close(ticket.request.id, Outcome.FAILED, EngineUnavailable.code, story))
+        for engine in self._placement.engines.values():
+            engine.pace.tick(now)
+            engine.steering.tick(now)
         self._fill(now, out)
+        for lane in self._placement.waiting():
+            out += [self._wait(ticket, now) for ticket in lane.room.tickets()]
 
     # From one place to another -------------------------------------------------------------------------------------
 
     def _fill(self, now: float, out: list[Command]) -> None:
         """Start all that have room."""
-        while (choice := self._placement.next()) is not None:
+        while (choice := self._placement.next(now)) is not None:
             self._placement.dequeue(choice[0])
             self._start(*choice, now, out)
 
@@ -224,6 +260,7 @@ class Scheduler:
         ticket.engine = engine
         ticket.reserved = ticket.need(lane.expected)
         engine.lease(request.id, ticket.reserved)
+        engine.pace.began(ticket, now)
         lane.began(now)
         self._running[lane.priority] += 1
         out.append(Dispatch(request.id, engine.id))
@@ -231,8 +268,9 @@ class Scheduler:
     def _stop(self, ticket: Ticket, engine: EngineBudget, now: float, counts: bool) -> None:
         """Give its room back. ``counts``: as an end in the rate of ends."""
         engine.release(ticket.request.id)
+        engine.pace.left(ticket, now)
         ticket.failed_on, ticket.engine = engine, None
-        ticket.lane.ended(now, counts)
+        ticket.lane.ended(now, counts, now - ticket.sent_at)
         self._running[ticket.lane.priority] -= 1
 
     def _drop(self, ticket: Ticket, now: float) -> None:
@@ -256,10 +294,14 @@ class Scheduler:
             ticket.before += ticket.produced
             ticket.produced = ticket.reserved = 0
             ticket.queued_at = now
+            ticket.prefill = forecast.to_read(ticket)
             self._placement.enqueue(ticket)
             again.append(ticket)
         self._fill(now, out)
-        out += [Wait(t.request.id, t.lane.position(t)) for t in again if t.engine is None]
+        out += [self._wait(ticket, now) for ticket in again if ticket.engine is None]
+
+    def _wait(self, ticket: Ticket, now: float) -> Wait:
+        return Wait(ticket.request.id, ticket.lane.position(ticket), forecast.seconds_in_line(ticket, now))
 
     def _correct(self, ticket: Ticket, usage: Usage, now: float) -> None:
         """Charge what the engine says it was instead of what we took it for. An engine that says nothing is ignored."""
@@ -274,34 +316,13 @@ class Scheduler:
         amount = prefill * fairness.rate(now if prefill > 0 else ticket.booked_at)
         fairness.charge(ticket.account, amount + decode * fairness.rate(now if decode > 0 else ticket.booked_at))
 
-    # Refusals ------------------------------------------------------------------------------------------------------
-
-    def _refusal(self, ticket: Ticket, now: float) -> Refuse | None:
-        """Why the newest in the line cannot stay there; None if it can."""
-        config, lane = self.config, ticket.lane
-        waiting = self._placement.queued[lane.priority]
-        most = config.max_queued if lane.priority is CHAT else config.max_queued_bulk
-        if waiting > most:
-            lanes = self._placement.lanes[lane.priority].values()
-            rate = sum(lane.rate.per_second(now) for lane in lanes if lane.engines)
-            after = (waiting - most) / rate if rate else lane.stalled(now)
-            reason = f"the queue is full: {waiting - 1} {lane.priority} requests wait, at most {most} may"
-            return Refuse(ticket.request.id, reason, clamp_retry(after))
-        limit = config.max_predicted_wait_s
-        rate = lane.rate.per_second(now)
-        if limit is None or not rate:
-            return None
-        wait = lane.position(ticket) / rate
-        if wait <= limit:
-            return None
-        reason = f"the wait would be about {wait:.0f} s, at most {limit:g} s is allowed"
-        return Refuse(ticket.request.id, reason, clamp_retry(wait - limit))
-
     # Views ---------------------------------------------------------------------------------------------------------
 
     def view(self) -> View:
         engines = {engine.id: engine.load() for engine in self._placement.engines.values()}
-        return View(dict(self._placement.queued), dict(self._running), engines)
+        limits = {engine.id: engine.steering.room(self._now) for engine in self._placement.engines.values()}
+        promised = len(self._doors.promises)
+        return View(dict(self._placement.queued), dict(self._running), engines, limits, promised)
 
     def users(self, priority: Priority) -> dict[UserId, UserLoad]:
         """Users of the class that have something queued or running."""
@@ -334,6 +355,7 @@ class Scheduler:
     def validate(self) -> None:
         """Count everything again. Raises InvariantError with what does not add up."""
         self._placement.validate(self._tickets.values())
+        self._doors.promises.validate()
         for priority in CLASSES:
             fairness = self._fairness[priority]
             fairness.validate()

@@ -41,6 +41,15 @@ class Ticket:
     """The engine of its last attempt: another one is better, if there is one."""
     holds: EngineBudget | None = None
     """Where room is being held for it."""
+    prefill: int = 0
+    """Tokens of its prompt that an engine is expected to read, as no cache has them."""
+    ahead: int = 0
+    """Tokens that the engine had to read when it got this one, its own with them."""
+    beside: int = 0
+    """Bulk requests that were there."""
+    sent_at: float = 0.0
+    spoke: bool = False
+    """Whether this attempt has had its first token."""
 
     def need(self, expected: float) -> int:
         """KV tokens to reserve when an answer has ``expected`` tokens."""

@@ -17,6 +17,8 @@ ITEM_PREFIX = {ItemType.MESSAGE: "msg_", ItemType.FUNCTION_CALL: "fc_", ItemType
 _TYPES = {kind.value: kind for kind in ItemType}
 _ROLES: dict[str | None, Role | None] = {None: None, **{role.value: role for role in Role}}
 # Dictionaries: calling an Enum costs as much as all the rest of reading an item, and paths have thousands.
+_sorted_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+# Made once: json.dumps with these makes one for every call, which is most of the time of a short item.
 
 
 def item_body(item: Item) -> dict[str, Json]:
@@ -46,7 +48,7 @@ def item_from_body(item_id: ItemId, body: dict[str, Json]) -> Item:
 
 def canonical(item: Item) -> str:
     """The item's body as one JSON text, the same for equal bodies."""
-    return json.dumps(item_body(item), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _sorted_json(item_body(item))
 
 
 def _digest(*fields: str) -> str:

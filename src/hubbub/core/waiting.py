@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hubbub.core.budget import require
 from hubbub.core.fairness import Account, ChatAccount, UserAccount
+from hubbub.core.invariant import require
 
 if TYPE_CHECKING:
     from hubbub.core.ticket import Ticket

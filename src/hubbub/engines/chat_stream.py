@@ -34,7 +34,10 @@ class SseEvents:
         self._tail = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        data = self._tail + data
+        if self._tail:
+            data = self._tail + data
+        elif _single(data):
+            return [data[5:-2]]
         if b"\r" in data:
             # A CR at the very end may be half of a CRLF: wait for what follows.
             held = data.endswith(b"\r")
@@ -48,6 +51,12 @@ class SseEvents:
         tail, self._tail = self._tail, b""
         payload = _payload(tail.strip(b"\r"))
         return [payload] if payload else []
+
+
+def _single(data: bytes) -> bool:
+    """Whether this is one whole event of one line, as most reads are."""
+    whole = data.startswith(b"data:") and data.endswith(b"\n\n")
+    return whole and data.find(b"\n") == len(data) - 2 and b"\r" not in data
 
 
 def _payload(event: bytes) -> bytes:

@@ -8,7 +8,7 @@ no timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -18,25 +18,26 @@ from hubbub.core.errors import ConfigError, EngineLost, EngineUnavailable, Hubbu
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId
 from hubbub.engines.chat_stream import ChatStream
 from hubbub.engines.dialect import Dialect, Limits, Site
+from hubbub.engines.http_stream import CONNECT_TIMEOUT_S, KEEPALIVE_S, HttpPool
 from hubbub.engines.remote_errors import error_of_response, error_of_transport
+from hubbub.engines.wire_body import cache_salt
 from hubbub.ports import Sink
 
-CONNECT_TIMEOUT_S = 5.0
-KEEPALIVE_S = 4.0
-"""Below the 5 s after which uvicorn, under most engines, closes an idle connection: none is reused while it closes."""
-DRAIN_TIMEOUT_S = 1.0
+ERROR_BYTES = 65_536
+"""No more of an error's body is read."""
 _STREAM_HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
 
 
 @dataclass(frozen=True, slots=True)
 class WireConfig:
     """Where the engine is. ``url`` ends before ``/v1``. ``silence_s``: a stream without a word for so long is given
-    up."""
+    up. ``cache_salt``: send one a user, for engines that take it (vLLM), so that users share no prefix cache."""
 
     url: str
     api_key: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)
     silence_s: float = 120.0
+    cache_salt: bool = False
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -68,6 +69,7 @@ class OpenAIWireEngine:
         self.dialect = dialect or Dialect()
         self._streams: dict[RequestId, _Stream] = {}
         self._http: aiohttp.ClientSession | None = None
+        self._posts: HttpPool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._known: EngineState | None = None
@@ -125,21 +127,33 @@ class OpenAIWireEngine:
         if self._http is not None:
             await self._http.close()
             self._http = None
+        if self._posts is not None:
+            self._posts.close()
+            self._posts = None
 
     # Inside --------------------------------------------------------------------------------------------------------
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            headers = {"Accept-Encoding": "identity"}
-            if self.config.api_key:
-                headers["Authorization"] = f"Bearer {self.config.api_key}"
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-                headers=headers,
+                headers=self._headers(),
                 auto_decompress=False,
             )
         return self._http
+
+    def _pool(self) -> HttpPool:
+        """For answers alone, which stream; small questions go through the session."""
+        if self._posts is None:
+            self._posts = HttpPool(self.config.base, self._headers())
+        return self._posts
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity"}
+        if self.config.api_key:
+            headers["Authorization"] = f"Bearer {self.config.api_key}"
+        return headers
 
     def _site(self) -> Site:
         return Site(self.id, self.config.base, self._session(), self.config.limits)
@@ -149,37 +163,41 @@ class OpenAIWireEngine:
             await self._read(stream, request)
         except HubbubError as error:
             self._fail(stream, self._error(error))
-        except (aiohttp.ClientError, OSError, TimeoutError) as fault:
+        except OSError as fault:
             self._fail(stream, self._error(error_of_transport(fault, self.id, begun=stream.begun)))
 
     async def _read(self, stream: _Stream, request: Request) -> None:
-        async with self._session().post(
-            self.config.base + "/v1/chat/completions",
-            data=msgspec.json.encode(self.dialect.body(request)),
-            headers={**_STREAM_HEADERS, **self.dialect.headers(request)},
-            allow_redirects=False,
-        ) as response:
-            if response.status != 200:
-                body = await response.content.read(65_536)
-                raise error_of_response(response.status, response.headers.get("Retry-After"), body)
+        asked = self.dialect.body(request)
+        if self.config.cache_salt:
+            asked["cache_salt"] = cache_salt(request.user)
+        body = msgspec.json.encode(asked)
+        headers = {**_STREAM_HEADERS, **self.dialect.headers(request)}
+        async with self._pool().post("/v1/chat/completions", body, headers) as answer:
+            if answer.status != 200:
+                words = await answer.text(ERROR_BYTES)
+                raise error_of_response(answer.status, answer.header("Retry-After"), words)
             stream.begun = True
-            chat = ChatStream()
-            sink, key = stream.sink, stream.request
-            now = asyncio.get_running_loop().time
-            read = response.content.readany
-            while not chat.done:
-                data = await read()
+            chat, now = ChatStream(), asyncio.get_running_loop().time
+
+            def hear(data: bytes) -> bool:
                 stream.heard_at = now()
-                for chunk in chat.feed(data) if data else chat.end():
-                    if chunk.last:
-                        self._end(stream)
-                    sink(key, chunk)
-                    if stream.ended and not chunk.last:
-                        return  # the sink cancelled it: leaving closes the connection
-            # To the end of the body, so that the connection can serve the next request.
-            async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                while await read():
-                    pass
+                self._say(stream, chat.feed(data))
+                return chat.done or stream.ended
+
+            await answer.listen(hear)
+            if not stream.ended:
+                self._say(stream, chat.end())
+            if chat.done:
+                await answer.drain()
+
+    def _say(self, stream: _Stream, chunks: Iterable[Chunk]) -> None:
+        sink, key = stream.sink, stream.request
+        for chunk in chunks:
+            if stream.ended:
+                return  # the sink cancelled it: leaving closes the connection
+            if chunk.last:
+                self._end(stream)
+            sink(key, chunk)
 
     def _fail(self, stream: _Stream, error: HubbubError) -> None:
         if not stream.ended:

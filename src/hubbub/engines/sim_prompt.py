@@ -58,7 +58,8 @@ class Voice:
     """How much the simulated model says, and to whom it listens.
 
     Lengths are drawn from a log-normal distribution: ``output_median`` tokens, ``output_sigma`` the standard deviation
-    of its logarithm (0: always the median).
+    of its logarithm (0: always the median). ``echo``: it says again what was said in the chat, from the beginning, so
+    that a prompt that reached the wrong chat would show.
     """
 
     models: tuple[str, ...] = ("simulated",)
@@ -66,6 +67,7 @@ class Voice:
     seed: int = 0
     output_median: int = 150
     output_sigma: float = 0.6
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,8 @@ def _tokens(
         return tokenize(json.dumps(smallest(schema), ensure_ascii=False))
     if wanted == "json_object":
         return ["{", "}"]
+    if voice.echo:
+        return tokenize(" ".join(_text(message) for message in _split(body)[0]))[: most + 1]
     length = round(rng.lognormvariate(math.log(voice.output_median), voice.output_sigma))
     return tokens_of(rng, most if body.ignore_eos else min(max(1, length), most + 1))
 

@@ -76,6 +76,7 @@ def parse_options(arguments: Sequence[str]) -> ServerOptions:
     add("--context-window", type=int, default=voice.context_window, help="tokens")
     add("--output-median", type=int, default=voice.output_median, help="tokens an answer")
     add("--output-sigma", type=float, default=voice.output_sigma, help="spread of the log of that; 0: always the same")
+    add("--echo", action="store_true", help="say again what was said in the chat")
     add("--max-sequences", type=int, default=pace.max_sequences)
     add("--kv-tokens", type=int, default=pace.kv_tokens)
     add("--batch-tokens", type=int, default=pace.batch_tokens, help="tokens a step may hold, prefill and decode")
@@ -100,6 +101,7 @@ def parse_options(arguments: Sequence[str]) -> ServerOptions:
         seed=args.seed,
         output_median=args.output_median,
         output_sigma=args.output_sigma,
+        echo=args.echo,
     )
     pace = Pace(
         base=args.step_ms / 1e3,

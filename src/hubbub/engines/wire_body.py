@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
-from hubbub.core.types import Json, Message, Request, Role, Sampling
+from hubbub.core.types import Json, Message, Request, Role, Sampling, UserId
 
 # Chat templates of open models know no developer; it is what OpenAI calls a system prompt since its o1.
 _ROLES = {Role.DEVELOPER: "system"}
@@ -31,6 +32,13 @@ def chat_body(request: Request) -> dict[str, Json]:
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return body
+
+
+def cache_salt(user: UserId) -> str:
+    """What keeps the prefix cache of one user apart from all others', in engines that take a ``cache_salt``: who knows
+    another's prompt cannot tell from the time to a first token that it was asked. No secret is needed: a client cannot
+    send a salt through Hubbub, and the engine need not learn the user's name."""
+    return hashlib.sha256(b"hubbub cache salt\0" + user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def messages_body(messages: Sequence[Message]) -> list[dict[str, Json]]:

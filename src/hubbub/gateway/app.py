@@ -15,7 +15,7 @@ from aiohttp import web
 from hubbub.core.errors import BadRequest, HubbubError, NotFound
 from hubbub.core.types import Json
 from hubbub.gateway.bounds import check_head
-from hubbub.gateway.call import Call, Gateway, read_body, read_query, too_large
+from hubbub.gateway.call import Call, Gateway, Plan, read_body, read_query, too_large
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.connections import Runner
 from hubbub.gateway.doors import Doors
@@ -65,6 +65,7 @@ def create_app(
     health: Callable[[], Mapping[str, Json]],
     metrics: Callable[[], str],
     rules: Rules | None = None,
+    plan: Plan | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
     server on loopback, without keys.
@@ -86,6 +87,7 @@ def create_app(
         health=health,
         metrics=metrics,
         openapi=msgspec.json.encode(document(ROUTES)),
+        plan=plan,
     )
     app = web.Application(client_max_size=config.max_body_bytes, middlewares=[_errors, _guard])
     app[STREAMS], app[GATEWAY] = streams, gateway

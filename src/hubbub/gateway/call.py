@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,10 +28,14 @@ T = TypeVar("T")
 Body = TypeVar("Body")
 Query = TypeVar("Query")
 
+Plan = Callable[[Mapping[str, Json]], Awaitable[dict[str, Json]]]
+"""Answers a plan request. Raises HubbubError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The parts of one server. ``health`` and ``metrics`` are asked anew for each request."""
+    """The parts of one server. ``health`` and ``metrics`` are asked anew for each request. Without
+    ``plan``, it makes none."""
 
     hub: Hub
     chats: Chats
@@ -45,6 +49,7 @@ class Gateway:
     health: Callable[[], Mapping[str, Json]]
     metrics: Callable[[], str]
     openapi: bytes
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)

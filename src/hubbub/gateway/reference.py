@@ -39,7 +39,8 @@ under the same numbers; end it with `/cancel`. One that is not stored ends when 
 cuts the connection in the middle of the stream, without an ending. Function calls and the text close at the end of the
 answer. `response.queued` is sent for background responses. A cancelled response ends
 with `response.incomplete`, whose `response.status` is `cancelled`. A silent stream sends comments; while the request
-waits they tell its place in the queue. A failure after the beginning is `response.failed`, or in a chat completion a
+waits they tell, every second or so, its place and about how long it is to its first token:
+`: queued position=3 estimate_s=4.2`. A failure after the beginning is `response.failed`, or in a chat completion a
 `data` object with `error`.
 """
 

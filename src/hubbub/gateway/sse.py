@@ -1,7 +1,8 @@
 """Server-sent events: one write for all that is new, no task and no timer a stream.
 
 Theory of operation. A stream's handler waits for its live answer and writes what came since the last write in one go.
-Pings come from one task for all streams: it visits those whose handler is waiting and that have been silent for long.
+Pings come from one task for all streams: it visits those whose handler is waiting and that have been silent for long,
+or whose answer has moved in the queue: a comment tells the place and the time to expect, once a second at most.
 A stream whose socket is still full of earlier bytes is not pinged, since that write would have to wait. A handler whose
 reader is slow waits in its own write; the deltas it has not sent yet are the live answer's own list, held once. The
 same task drops who stopped reading: a write of which nothing is taken for longer than ``stalled_seconds``, or while
@@ -23,7 +24,7 @@ from aiohttp import web
 from hubbub.core.errors import HubbubError
 from hubbub.core.types import Answer, Delta
 from hubbub.gateway.limits import LimitsConfig
-from hubbub.runtime.live import Live
+from hubbub.runtime.live import Live, Place
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +52,23 @@ async def pieces(live: Live, encoder: Encoder) -> AsyncGenerator[bytes, None]:
 
     Raises what its readers are parted with.
     """
-    yield encoder.opening()
-    seen = 0
+    data, seen = encoder.opening(), 0
     while True:
         answer, deltas = live.answer, live.deltas[seen:]
         seen += len(deltas)
-        data = encoder.feed(answer, deltas)
+        data += encoder.feed(answer, deltas)
         if answer.status.final:
             yield data + encoder.closing(answer)
             return
         yield data
+        data = b""
         await live.more(seen, answer.status)
+
+
+def queued(place: Place) -> bytes:
+    """A comment, which clients of server-sent events leave out: ``: queued position=3 estimate_s=4.2``."""
+    estimate = b"" if place.seconds is None else b" estimate_s=%.1f" % place.seconds
+    return b": queued position=%d%b\n\n" % (place.position, estimate)
 
 
 def ended(answer: Answer, deltas: Sequence[Delta], encoder: Encoder) -> bytes:
@@ -79,6 +86,7 @@ class EventStream:
         self.wrote_at = 0.0
         self.blocked = False
         """Whether a write waits for the reader."""
+        self._told: Place | None = None
         self._seen = 0
         self._buffered: int | None = None
         self._taken_at = 0.0
@@ -121,10 +129,15 @@ class EventStream:
         transport = self._request.transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > 0:
             return
-        place = self.live.position if self.live else None
+        self._told = place = self.live.place if self.live else None
         with contextlib.suppress(ConnectionError):  # the handler hears of it by itself
-            await self.response.write(b": ping\n\n" if place is None else b": place %d in the queue\n\n" % place)
+            await self.response.write(b": ping\n\n" if place is None else queued(place))
         self.wrote_at = self._now()
+
+    def moved(self) -> bool:
+        """Whether its place in the queue is another than it last told."""
+        place = self.live.place if self.live else None
+        return place is not None and place != self._told
 
     def stalled(self, now: float) -> float:
         """For how many seconds its reader has taken nothing of a write that waits; 0 if it took some since last asked.
@@ -190,7 +203,7 @@ class Streams:
             for stream in list(self._open):
                 if stream.blocked:
                     self._look_at(stream, now)
-                elif stream.waiting and stream.wrote_at <= now - self._ping_seconds:
+                elif stream.waiting and (stream.wrote_at <= now - self._ping_seconds or stream.moved()):
                     await stream.ping()
 
     def _look_at(self, stream: EventStream, now: float) -> None:

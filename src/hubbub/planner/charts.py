@@ -65,7 +65,7 @@ def line_chart(
     log_x: bool = False,
     y_max: float = 0.0,
 ) -> str:
-    """Lines over a shared axis. Each line's last point carries its label and value."""
+    """Lines over a shared axis. Beside the title, each line's label and its last point."""
     xs = [x for line in lines for x, _ in line.points] or [0.0, 1.0]
     ys = [y for line in lines for _, y in line.points] or [0.0, 1.0]
     x0, x1 = min(xs), max(xs)
@@ -107,10 +107,9 @@ def line_chart(
         if len(spots) <= 30:
             out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in spots]
         if spots:
-            x, y = spots[-1]
-            text = f"{line.label}: {_short(line.points[-1][1])}"
+            text = f"{line.label}: {_short(line.points[-1][1])} at {_short(line.points[-1][0])}"
             out.append(
-                f'<text x="{x - 6:.1f}" y="{max(y - 9 - 14 * i * (len(lines) > 1), _TOP + 8):.1f}" text-anchor="end" '
+                f'<text x="{WIDTH - _RIGHT}" y="{_TOP - 14 + 16 * i}" text-anchor="end" '
                 f'fill="{color}" font-weight="600">{escape(text)}</text>'
             )
     return "\n".join([*out, "</svg>"])

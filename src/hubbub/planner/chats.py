@@ -118,9 +118,10 @@ def check_chats(chats: Chats, setup: Setup) -> None:
 
 
 def simulate(setup: Setup, chats: Chats, bulk: Bulk | None = None, *, requests: int = 0, seed: int = 1) -> Outcome:
-    """A window long enough for everyone to have asked a few times."""
+    """A window long enough for everyone to have asked a few times. It opens once everyone has asked twice: their first
+    questions come together, and find no prefix kept."""
     wanted = requests or max(1200, 3 * (chats.count + (bulk.in_flight if bulk else 0)))
-    return Simulation(setup, chats, bulk, seed=seed).run(wanted, warmup=max(200, wanted // 3))
+    return Simulation(setup, chats, bulk, seed=seed).run(wanted, warmup=max(200, wanted // 3, 2 * chats.count))
 
 
 def largest(setup: Setup, chats: Chats, targets: Targets, most: int = MOST_CHATS) -> int:
@@ -295,7 +296,15 @@ def _bigger_card(setup: Setup) -> list[tuple[str, Setup]]:
     card = setup.machine.card
     if card.kind != "nvidia":
         return [("GPU: RTX-4090", replace(setup, machine=make_machine("RTX-4090")))] if card.cpu else []
-    better = [n for n in _UPGRADES if make_machine(n).card.bandwidth_gbs > card.bandwidth_gbs * 1.15]
+    better = [
+        name
+        for name in _UPGRADES
+        if (other := make_machine(name).card).bandwidth_gbs > card.bandwidth_gbs * 1.15
+        and other.memory_gib >= card.memory_gib
+    ]
+    count, tp = setup.machine.count, setup.machine.tp
     if not better:
-        return [(f"2x {card.name}, one copy each", replace(setup, machine=make_machine(card.name, 2, tp=1)))]
-    return [(f"bigger card: {better[0]}", replace(setup, machine=make_machine(better[0])))]
+        twice = make_machine(card.name, 2 * count, tp=tp)
+        return [(f"{2 * count}x {card.name}, twice the copies", replace(setup, machine=twice))]
+    label = f"{count}x {better[0]}" if count > 1 else better[0]
+    return [(f"bigger card: {label}", replace(setup, machine=make_machine(better[0], count, tp=tp)))]

@@ -57,11 +57,15 @@ class Figure:
             self.narrower or amount.narrower,
         )
 
+    def parts(self) -> tuple[str, str]:
+        """The value, and the band; empty where there is none."""
+        exact = self.low == self.high
+        band = "" if exact else f"{_written(self.low, self.unit)} to {_written(self.high, self.unit)}"
+        return _written(self.value, self.unit), band
+
     def show(self, *, band: bool = True) -> str:
-        text = _written(self.value, self.unit)
-        if not band or self.low == self.high:
-            return text
-        return f"{text} ({_written(self.low, self.unit)} to {_written(self.high, self.unit)})"
+        text, bounds = self.parts()
+        return f"{text} ({bounds})" if band and bounds else text
 
 
 def _written(value: float, unit: str) -> str:

@@ -15,12 +15,20 @@ color:#111827;background:#f8fafc}h1{font-size:1.6rem;margin:0}h2{margin-top:2.2r
 border:1px solid #e2e8f0;border-radius:12px;padding:1rem 1.2rem;margin:1rem 0;overflow-x:auto}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #e2e8f0;vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}small{color:#64748b}svg{max-width:100%;height:auto}
+th.n,td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td small{display:block}small{color:#64748b}svg{width:100%;height:auto}table+table{margin-top:1.5rem}
 .front{font-weight:600}@media(prefers-color-scheme:dark){body{background:#0f172a;color:#e2e8f0}}
 """
 
 
 _NOTE = "Every figure carries a band that holds 90 % of measurements like it, and says where it comes from."
+
+
+_SAID = ("setup", "model", "quant", "context")
+"""What a part of a plan repeats of the whole."""
+
+
+_NOTES = ("narrower", "provenance")
 
 
 def figure_of(data: Mapping[str, Any]) -> Figure:
@@ -117,28 +125,61 @@ def html_report(plans: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return "\n".join(parts)
 
 
+def is_percentiles(value: Any) -> bool:
+    """Whether it is a group of figures by percentile: ``p50``, ``p95``, ``p99``."""
+    return isinstance(value, Mapping) and bool(value) and all(k[0] == "p" and is_figure(v) for k, v in value.items())
+
+
+def what_narrows(plan: Mapping[str, Any]) -> list[str]:
+    """What would narrow the plan's bands, each once."""
+    figures = [figure_of(value) for _, value in flat(plan) if is_figure(value)]
+    return list(dict.fromkeys(figure.narrower for figure in figures if figure.narrower))
+
+
 def _table(plan: Mapping[str, Any]) -> str:
+    spread = {key: value for key, value in plan.items() if is_percentiles(value)}
     lines = []
-    for name, value in _flat(plan):
+    for name, value in flat({key: value for key, value in plan.items() if key not in spread}):
         if is_figure(value):
             figure = figure_of(value)
-            source = escape(figure.provenance.value + (f"; narrower: {figure.narrower}" if figure.narrower else ""))
-            lines.append(
-                f"<tr><td>{escape(name)}</td><td class=n>{escape(figure.show())}</td>"
-                f"<td><small>{source}</small></td></tr>"
-            )
-        elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            shown, band = figure.parts()
+            source = escape(figure.provenance.value)
+        elif isinstance(value, (str, int, float)) and not isinstance(value, bool) and name not in _NOTES:
             text = f"{value:,.4g}" if isinstance(value, float) else str(value)
-            lines.append(f"<tr><td>{escape(name)}</td><td class=n>{escape(text)}</td><td></td></tr>")
-    return f"<table><tr><th>figure<th>value (90 % band)<th>from</tr>{''.join(lines)}</table>"
+            lines.append(f"<tr><td>{escape(name)}</td><td colspan=3>{escape(text)}</td></tr>")
+            continue
+        else:
+            continue
+        cells = f"<td class=n>{escape(shown)}</td><td class=n>{escape(band)}</td><td><small>{source}</small></td>"
+        lines.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
+    head = "<tr><th>figure<th class=n>expected<th class=n>90 % band<th>from</tr>"
+    narrower = "; ".join(what_narrows(plan))
+    below = f"<p><small>What would narrow the bands: {escape(narrower)}</small></p>" if narrower else ""
+    return f"{_percentiles(spread)}<table>{head}{''.join(lines)}</table>{below}"
 
 
-def _flat(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _percentiles(spread: Mapping[str, Mapping[str, Any]]) -> str:
+    if not spread:
+        return ""
+    marks = list(dict.fromkeys(mark for group in spread.values() for mark in group))
+    head = "".join(f"<th class=n>{mark}" for mark in marks)
+    body = []
+    for name, group in spread.items():
+        parts = [figure_of(group[mark]).parts() if mark in group else ("", "") for mark in marks]
+        cells = "".join(f"<td class=n>{escape(shown)}<small>{escape(band)}</small></td>" for shown, band in parts)
+        body.append(f"<tr><td>{escape(name.replace('_', ' '))}</td>{cells}</tr>")
+    return f"<table><tr><th>{head}</tr>{''.join(body)}</table>"
+
+
+def flat(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The plan's figures and words by name, without its lists."""
     out: list[tuple[str, Any]] = []
     for key, value in plan.items():
+        if prefix and key in _SAID:
+            continue
         name = f"{prefix}{key.replace('_', ' ')}"
         if isinstance(value, Mapping) and not is_figure(value):
-            out += _flat(value, f"{name}: ")
+            out += flat(value, f"{name}: ")
         elif not isinstance(value, list):
             out.append((name, value))
     return out

@@ -8,58 +8,56 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hubbub.planner.report import figure_of, is_figure
+from hubbub.planner.report import figure_of, flat, is_figure, is_percentiles, what_narrows
 from hubbub.planner.units import show_bytes
 
-_SKIP = {"kv_fill", "curve", "rows", "changes", "corrections", "scenarios", "tried", "samples"}
-
-
-def _figure(value: Mapping[str, Any]) -> tuple[str, str, str]:
-    figure = figure_of(value)
-    band = "" if figure.low == figure.high else figure.show().partition(" (")[2].rstrip(")")
-    return figure.show(band=False), band, figure.provenance.value
+_SKIP = {
+    "kv_fill",
+    "curve",
+    "rows",
+    "changes",
+    "corrections",
+    "scenarios",
+    "tried",
+    "samples",
+    "narrower",
+    "provenance",
+}
 
 
 def print_plan(console: Console, title: str, plan: Mapping[str, Any]) -> None:
-    """All figures of a plan, one a line, then its lists."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("")
-    table.add_column("expected", justify="right")
-    table.add_column("90 % band", justify="right")
-    table.add_column("from")
-    narrower: list[str] = []
-    _add(table, plan, "", narrower)
+    """All figures of a plan, one a line, percentiles side by side, then its lists."""
+    spread = {key: value for key, value in plan.items() if is_percentiles(value)}
+    table = _new_table(title, ("", "expected", "90 % band", "from"), "lrrl")
+    for name, value in flat({k: v for k, v in plan.items() if k not in spread and k not in _SKIP}):
+        if is_figure(value):
+            figure = figure_of(value)
+            table.add_row(name, *figure.parts(), figure.provenance.value)
+        elif value is not None:
+            table.add_row(name, _cell("", value) if isinstance(value, (bool, float)) else str(value))
     console.print(table)
+    if spread:
+        marks = tuple(dict.fromkeys(mark for group in spread.values() for mark in group))
+        times = _new_table("", ("", *marks), "l" + "r" * len(marks))
+        for key, group in spread.items():
+            cells = [_cell("", group[mark]) if mark in group else "" for mark in marks]
+            times.add_row(key.replace("_", " "), *cells)
+        console.print(times)
+    narrower = what_narrows(plan)
     if narrower:
-        console.print(f"[dim]What would narrow the bands: {'; '.join(dict.fromkeys(narrower))}[/dim]")
+        console.print(f"[dim]What would narrow the bands: {'; '.join(narrower)}[/dim]")
     for key in ("changes", "rows", "scenarios", "corrections", "tried"):
         if plan.get(key):
             console.print()
             print_rows(console, key, plan[key])
 
 
-def _add(table: Table, plan: Mapping[str, Any], prefix: str, narrower: list[str]) -> None:
-    for key, value in plan.items():
-        if key in _SKIP or value is None:
-            continue
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if is_figure(value):
-            table.add_row(name, *_figure(value))
-            if value.get("narrower"):
-                narrower.append(str(value["narrower"]))
-        elif isinstance(value, Mapping):
-            _add(table, value, f"{name} ", narrower)
-        elif not isinstance(value, list):
-            text = (
-                f"{value:,.4g}"
-                if isinstance(value, float)
-                else "yes"
-                if value is True
-                else "no"
-                if value is False
-                else str(value)
-            )
-            table.add_row(name, text, "", "")
+def _new_table(title: str, columns: Sequence[str], sides: str) -> Table:
+    """``sides``: l or r, for each column."""
+    table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
+    for column, side in zip(columns, sides, strict=True):
+        table.add_column(column, justify="right" if side == "r" else "left")
+    return table
 
 
 def print_rows(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:

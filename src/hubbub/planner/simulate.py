@@ -196,8 +196,15 @@ class Simulation:
         simulated, clock = self._engines[engine], self._clock
         now = clock[engine]
         limit = min(arrival, now + 0.5 if simulated.waiting else math.inf)
+        reading = bool(simulated.waiting or simulated.reading)
         after, ended = simulated.advance(now, limit)
         clock[engine] = after
+        if reading:  # the scheduler learns from first tokens, and gives the next bulk row after one
+            spoke = (s for s in (*simulated.running, *ended) if s.key not in self._progress)
+            first = {s.key: s.done for s in spoke}
+            self._progress.update(first)
+            told = {RequestId(key): done for key, done in first.items()}
+            self._obey(self._scheduler.handle(Progressed(told), after), after)
         for sequence in ended:
             self._end(sequence, after)
         if after - self._told >= PROGRESS_EVERY_S:
@@ -218,7 +225,7 @@ class Simulation:
             fill += simulated.fill / len(self._engines)
             running += len(simulated.running) + len(simulated.reading)
         if grown:
-            self._scheduler.handle(Progressed(grown), now)
+            self._obey(self._scheduler.handle(Progressed(grown), now), now)
         self._obey(self._scheduler.handle(Ticked(), now), now)
         view = self._scheduler.view()
         inside = sum(len(s.waiting) for s in self._engines.values())

@@ -41,6 +41,7 @@ from hubbub.core.events import (
     Failed,
     Finished,
     Progressed,
+    Queueing,
     Refuse,
     Ticked,
     Wait,
@@ -62,7 +63,9 @@ class Job(Protocol):
         was said; or why it cannot go on."""
         ...
 
-    def waiting(self, position: int) -> None: ...
+    def waiting(self, wait: Wait) -> None:
+        """Its place in line, and again every second or so."""
+        ...
 
     def started(self, engine: EngineId) -> None: ...
 
@@ -226,9 +229,9 @@ class Dispatcher:
                 entry.engine = engine
                 if entry.released:
                     self._send(entry, engine)
-            case Wait(position=position):
+            case Wait():
                 entry.engine = None
-                entry.job.waiting(position)
+                entry.job.waiting(command)
             case Abort(engine=engine):
                 self._stop(entry, engine)
             case Close(request=request):
@@ -353,6 +356,7 @@ class Dispatcher:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1.0)
+            self.flush_progress()  # of answers that are generated, but say nothing yet
             self._feed(Ticked())
 
     def _up(self, engine: EngineId, state: EngineState) -> None:
@@ -366,6 +370,8 @@ class Dispatcher:
             self.models = tuple(dict.fromkeys((*self.models, *state.models)))
         if before is None or _capacity(before) != _capacity(state):
             self._feed(EngineUp(engine, state))
+        if state.waiting:
+            self._feed(Queueing(engine))
 
     def _lost(self, engine: EngineId, why: str) -> None:
         self.trouble[engine] = why

@@ -10,9 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from hubbub.core.errors import HubbubError
 from hubbub.core.types import Answer, AnswerStatus, Delta
+
+
+class Place(NamedTuple):
+    """Where an answer stands in the queue, from 1, and about how many seconds it is to its first token, if known."""
+
+    position: int
+    seconds: float | None
 
 
 class Live:
@@ -20,8 +28,8 @@ class Live:
         self._answer = answer
         self._deltas: list[Delta] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self.position: int | None = None
-        """Place in the queue, from 1; None once it runs."""
+        self.place: Place | None = None
+        """In the queue; None once it runs."""
         self._parted: HubbubError | None = None
 
     @property
@@ -61,7 +69,7 @@ class Live:
     def started(self, answer: Answer) -> None:
         """The answer left the queue."""
         self._answer = answer
-        self.position = None
+        self.place = None
         self._wake()
 
     def part(self, error: HubbubError) -> None:

@@ -2,7 +2,9 @@
 
 Theory of operation. Chunks collect in their run; one pump task takes what all runs have collected, appends it to the
 journal in a single write, and only then publishes it to readers: nobody ever sees what a restart could lose. While one
-flush is being written the next one collects, so that under load many tokens share a write.
+flush is being written the next one collects, so that under load many tokens share a write. Between two flushes of
+everything, answers that have shown nothing yet are flushed as they come, by themselves: somebody waits for their first
+word, and it need not wait for the words of hundreds of others.
 
 When the dispatcher closes a run, the pump publishes its rest and hands it to a task of its own, which commits the
 finished answer and then shows the end. A stored answer's end is never shown before it is stored, else a restart would
@@ -15,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hubbub.core.errors import Conflict, HubbubError, StorageError
@@ -82,6 +84,8 @@ class Publisher:
         self._runs = runs
         self._ended = ended
         self._dirty: dict[AnswerId, Run] = {}
+        self._first: dict[AnswerId, Run] = {}
+        """Of the dirty ones, those that have shown nothing yet."""
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._flushing = asyncio.Lock()
@@ -99,9 +103,11 @@ class Publisher:
 
     def mark(self, run: Run) -> None:
         """It has something to publish, or has ended."""
-        self._dirty[run.live.answer.id] = run
+        answer = run.live.answer.id
+        self._dirty[answer] = run
         self._wake.set()
         if not run.live.deltas:
+            self._first[answer] = run
             self._hurry.set()
 
     async def finish(self, patience: float) -> None:
@@ -125,20 +131,38 @@ class Publisher:
         while True:
             await self._wake.wait()
             await self._flush_dirty()
-            each = self._config.coalesce_seconds_per_stream
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(self._config.coalesce_seconds, each * len(self._runs))):
-                    await self._hurry.wait()
+            pause = min(self._config.coalesce_seconds, self._config.coalesce_seconds_per_stream * len(self._runs))
+            until = asyncio.get_running_loop().time() + pause
+            while await self._hurried(until):
+                await self._flush_first()
+
+    async def _hurried(self, until: float) -> bool:
+        """Whether a first word came, waited for until that time of the loop's clock."""
+        if asyncio.get_running_loop().time() >= until:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                return await self._hurry.wait()
+        return False
 
     async def _flush_dirty(self) -> None:
         async with self._flushing:
             self._wake.clear()
             self._hurry.clear()
+            self._first.clear()
             runs, self._dirty = self._dirty, {}
-            await self._flush([run for run in runs.values() if run.open and not run.ending])
+            await self._flush(runs.values())
 
-    async def _flush(self, runs: Sequence[Run]) -> None:
-        taken = [(run, run.take()) for run in runs]
+    async def _flush_first(self) -> None:
+        async with self._flushing:
+            self._hurry.clear()
+            runs, self._first = self._first, {}
+            for answer in runs:
+                self._dirty.pop(answer, None)
+            await self._flush(runs.values())
+
+    async def _flush(self, runs: Iterable[Run]) -> None:
+        taken = [(run, run.take()) for run in runs if run.open and not run.ending]
         entries = {
             run.live.answer.id: JournalEntry(run.live.answer.id, len(run.live.deltas), deltas)
             for run, deltas in taken

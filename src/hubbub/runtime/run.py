@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hubbub.core import tree
 from hubbub.core.errors import EngineLost, HubbubError
-from hubbub.core.events import Close, Outcome
+from hubbub.core.events import Close, Outcome, Wait
 from hubbub.core.types import (
     Answer,
     AnswerStatus,
@@ -28,7 +28,7 @@ from hubbub.core.types import (
     Usage,
 )
 from hubbub.ports import Clock
-from hubbub.runtime.live import Live
+from hubbub.runtime.live import Live, Place
 
 STATUS = {
     FinishReason.STOP: AnswerStatus.COMPLETED,
@@ -107,11 +107,11 @@ class Run:
             return EngineLost("the answer was cut off within JSON, which cannot go on; what was said is kept")
         return replace(self.request, partial="".join(self._said), sampling=sampling)
 
-    def waiting(self, position: int) -> None:
-        self.live.position = position
+    def waiting(self, wait: Wait) -> None:
+        self.live.place = Place(wait.position, wait.seconds)
 
     def started(self, engine: EngineId) -> None:
-        self.live.position = None
+        self.live.place = None
         if self.live.answer.status is AnswerStatus.QUEUED:
             self.live.started(replace(self.live.answer, status=AnswerStatus.IN_PROGRESS))
 
@@ -148,20 +148,20 @@ class Run:
         if not self.pending:
             return ()
         deltas: list[Delta] = []
-        texts: list[str] = []
+        text = ""
         for chunk in self.pending:
-            if chunk.text:
-                texts.append(chunk.text)
+            text += chunk.text
             if chunk.tool is not None:
-                if texts:
-                    deltas.append(Delta("".join(texts)))
-                    texts = []
+                if text:
+                    deltas.append(Delta(text))
+                    text = ""
                 deltas.append(Delta(tool=chunk.tool))
-        if texts:
-            deltas.append(Delta("".join(texts)))
+        tokens = self._tokens - self._journaled
+        if text:
+            deltas.append(Delta(text, tokens=tokens))
+        else:
+            deltas[-1] = replace(deltas[-1], tokens=tokens)
         self.pending = []
-        last = deltas[-1]
-        deltas[-1] = Delta(last.text, last.tool, self._tokens - self._journaled)
         self._journaled = self._tokens
         return tuple(deltas)
 

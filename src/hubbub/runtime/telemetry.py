@@ -55,10 +55,12 @@ class Metric:
 
 METRICS = (
     Metric("hubbub_requests_accepted_total", "counter", "Requests accepted."),
-    Metric("hubbub_requests_refused_total", "counter", "Requests refused because the queue was full."),
+    Metric("hubbub_requests_refused_total", "counter", "Requests refused: the queue was full, or the wait too long."),
     Metric("hubbub_requests_ended_total", "counter", "Accepted requests that ended, by final status."),
     Metric("hubbub_requests_running", "gauge", "Requests an engine is working on, by class."),
     Metric("hubbub_requests_queued", "gauge", "Requests waiting for an engine, by class."),
+    Metric("hubbub_bulk_limit", "gauge", "Bulk requests that may be in flight now, by engine."),
+    Metric("hubbub_promised", "gauge", "Refused chats that are let in when they come back as they were told."),
     Metric("hubbub_input_tokens_total", "counter", "Prompt tokens, as engines report them."),
     Metric("hubbub_cached_tokens_total", "counter", "Prompt tokens that came from a prefix cache."),
     Metric("hubbub_output_tokens_total", "counter", "Tokens generated."),

@@ -11,6 +11,8 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
+
 from hubbub.core.tree import canonical, item_body, item_from_body
 from hubbub.core.types import (
     Answer,
@@ -40,12 +42,10 @@ DIGEST_BYTES = 16
 
 def dumps(value: Json) -> str:
     """JSON that can be kept as UTF-8. Raises TypeError for what is not JSON."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        return msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError):  # a lone surrogate, an integer of more than 64 bits
         return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 def key(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
-from hubbub.gateway.routes import chats, completions, conversations, responses, server
+from hubbub.gateway.routes import chats, completions, conversations, plan, responses, server
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
 from hubbub.gateway.wire.base import Listed
@@ -30,6 +30,7 @@ from hubbub.gateway.wire.conversations import (
 )
 from hubbub.gateway.wire.items import ItemOut
 from hubbub.gateway.wire.models import ModelList, ModelOut
+from hubbub.gateway.wire.plan import PlanCreate
 from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, ResponseCreate, ResponseDeleted, ResponseOut
 
 
@@ -91,6 +92,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
     Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+
+    Route("POST", "/v1/plan", plan.create, "How many chats fit, how fast, how long for a gigabyte", dict[str, Any], PlanCreate, scopes=_READ),
 
     Route("GET", "/health", server.health, "Whether it can answer, and by what"),
     Route("GET", "/metrics", server.metrics, "Prometheus text", scopes=_ADMIN),

@@ -1,0 +1,191 @@
+"""Does bulk hurt the chats, and does it take what they leave? 50 live chats alone and with bulk beside, in turns.
+
+One server with the embedded engine and its bundled model. Phases: bulk alone, then chats alone and chats with bulk, in
+turns; a moment at the beginning of each is left out, in which the crowd comes in and the server steers. Bulk is asked
+for with ``service_tier: flex`` by more clients than the engine has room for. Idle capacity is what bulk gets alone less
+what the chats take alone, in output tokens a second. TTFT is over all chat answers that were asked for in a phase.
+
+usage: python -m benchmarks.bulk_beside_chats [--chats 50] [--think 10] [--bulk 200] [--seconds 40] [--rounds 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from benchmarks.crowd import Asked, Crowd, Habits, quantile, tokens_within
+from benchmarks.table import stamp, write
+from hubbub.cli.server_process import ServerProcess
+
+START_SECONDS = 120.0
+DRAIN_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class Phase:
+    """Spans of ``time.perf_counter`` and what was told in them, over all rounds."""
+
+    name: str
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    chats: list[Asked] = field(default_factory=list)
+    bulk: list[Asked] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
+
+    def rate(self, told: Sequence[Asked]) -> float:
+        """Output tokens a second."""
+        seconds = sum(until - since for since, until in self.spans)
+        return sum(tokens_within(told, *span) for span in self.spans) / seconds if seconds else 0.0
+
+    def answers(self) -> list[Asked]:
+        return [
+            asked
+            for asked in self.chats
+            if asked.end == "ok" and any(since <= asked.began < until for since, until in self.spans)
+        ]
+
+    def told(self) -> dict[str, Any]:
+        answers = self.answers()
+        return {
+            "name": self.name,
+            "seconds": round(sum(until - since for since, until in self.spans), 1),
+            "answers": len(answers),
+            "ttft_p50": round(quantile((asked.ttft for asked in answers), 0.5), 4),
+            "ttft_p95": round(quantile((asked.ttft for asked in answers), 0.95), 4),
+            "itl_p50": round(quantile((asked.itl for asked in answers), 0.5), 4),
+            "itl_p95": round(quantile((asked.itl for asked in answers), 0.95), 4),
+            "chat_tokens_s": round(self.rate(self.chats), 1),
+            "bulk_tokens_s": round(self.rate(self.bulk), 1),
+            "bulk_limit_p50": quantile(self.limits, 0.5),
+            "failed": sum(asked.end != "ok" for asked in (*self.chats, *self.bulk)),
+        }
+
+
+class Bench:
+    def __init__(self, http: aiohttp.ClientSession, url: str, options: argparse.Namespace) -> None:
+        self._http, self._url, self._options = http, url, options
+        self._seed = 0
+
+    async def phase(self, phase: Phase, *, chats: bool, bulk: bool) -> None:
+        options = self._options
+        self._seed += 1
+        async with contextlib.AsyncExitStack() as stack:
+            talking = working = None
+            if chats:
+                habits = Habits(options.think, options.max_tokens, 6, self._seed)
+                talking = await stack.enter_async_context(self._present(options.chats, habits))
+            if bulk:
+                flex = {"service_tier": "flex", "store": False}
+                habits = Habits(0.0, options.bulk_tokens, 20, 1000 + self._seed, flex, conversations=False)
+                working = await stack.enter_async_context(self._present(options.bulk, habits))
+            await asyncio.sleep(options.warm_up)
+            since = time.perf_counter()
+            while time.perf_counter() < since + options.seconds:
+                await asyncio.sleep(1.0)
+                phase.limits.append(await self._limit())
+            until = time.perf_counter()
+            await asyncio.sleep(DRAIN_SECONDS + 5)  # what was asked in the span gets to its end
+        phase.spans.append((since, until))
+        phase.chats += talking.told if talking else []
+        phase.bulk += working.told if working else []
+        await asyncio.sleep(DRAIN_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _present(self, people: int, habits: Habits) -> AsyncIterator[Crowd]:
+        crowd = Crowd(self._http, self._url, people, habits)
+        living = asyncio.create_task(crowd.live())
+        try:
+            yield crowd
+        finally:
+            living.cancel()
+            await asyncio.wait([living])
+
+    async def _limit(self) -> float:
+        async with self._http.get(f"{self._url}/metrics") as response:
+            text = await response.text()
+        limits = [line for line in text.splitlines() if line.startswith("hubbub_bulk_limit{")]
+        return sum(float(line.rpartition(" ")[2]) for line in limits)
+
+
+async def main(options: argparse.Namespace) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="hubbub-bulk-"))
+    flags = ["--port", "0", "--data", str(folder / "data"), "--engine", options.engine]
+    flags += ["--model", options.model] if options.model else []
+    flags += ["--config", options.config] if options.config else []
+    server = await ServerProcess.launch(flags, folder / "server.log")
+    try:
+        url = await server.ready(START_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=300)
+        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as http:
+            phases = await measured(Bench(http, url, options), options)
+    finally:
+        await server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    report([phase.told() for phase in phases], options)
+
+
+async def measured(bench: Bench, options: argparse.Namespace) -> list[Phase]:
+    alone, beside, bulk = Phase("chats alone"), Phase("chats and bulk"), Phase("bulk alone")
+    await bench.phase(bulk, chats=False, bulk=True)
+    for _ in range(options.rounds):
+        await bench.phase(alone, chats=True, bulk=False)
+        await bench.phase(beside, chats=True, bulk=True)
+    return [alone, beside, bulk]
+
+
+HEADER = ("phase", "s", "answers", "TTFT p50 s", "TTFT p95 s", "ITL p50 s", "ITL p95 s", "chats tok/s", "bulk tok/s",
+          "bulk limit", "failed")  # fmt: skip
+
+
+def report(told: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
+    alone, beside, bulk = told
+    idle = bulk["bulk_tokens_s"] - alone["chat_tokens_s"]
+    verdict = {
+        "ttft_p50_ratio": ratio(beside["ttft_p50"], alone["ttft_p50"]),
+        "ttft_p95_ratio": ratio(beside["ttft_p95"], alone["ttft_p95"]),
+        "itl_p50_ratio": ratio(beside["itl_p50"], alone["itl_p50"]),
+        "idle_tokens_s": round(idle, 1),
+        "bulk_share_of_idle": ratio(beside["bulk_tokens_s"], idle),
+    }
+    rows = [[str(value) for value in phase.values()] for phase in told]
+    note = (__doc__ or "").partition("usage:")[0] + "\n" + ", ".join(f"{k} {v}" for k, v in verdict.items()) + "."
+    whole = stamp() | {"options": vars(options), "phases": list(told), "verdict": verdict}
+    if options.dry:
+        print("\n".join("  ".join(row) for row in [list(HEADER), *rows]), verdict, sep="\n")
+    else:
+        write("bulk_beside_chats", HEADER, rows, whole, note)
+
+
+def ratio(value: float, base: float) -> float:
+    return round(value / base, 3) if base else 0.0
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Bulk beside live chats on a real engine.")
+    parser.add_argument("--chats", type=int, default=50)
+    parser.add_argument("--think", type=float, default=10.0, help="mean seconds between an answer and a question")
+    parser.add_argument("--max-tokens", type=int, default=48, help="of a chat's answer")
+    parser.add_argument("--bulk", type=int, default=200, help="bulk clients")
+    parser.add_argument("--bulk-tokens", type=int, default=96, help="of a bulk answer")
+    parser.add_argument("--seconds", type=float, default=40.0, help="measured in each phase")
+    parser.add_argument("--warm-up", type=float, default=15.0, help="seconds before that")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--engine", default="openvino")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--config", default="", help="a hubbub.toml for the server")
+    parser.add_argument("--dry", action="store_true", help="print, write no result")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(parsed()))

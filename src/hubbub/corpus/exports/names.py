@@ -1,0 +1,50 @@
+"""File names for records, made of their titles: safe on every system, unique also where case does not count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import xxhash
+
+from hubbub.corpus.record import Link, Record
+
+LONGEST = 80
+"""Characters; 4 bytes each at most, and 255 bytes is the most that common file systems take."""
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*#^\[\]]+')
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+class Names:
+    """Names of one corpus, without their ending. A title that cannot be a name as it is, or is another's, gets the
+    record's id behind it."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        """One pass; keeps 8 bytes (a hash) of each name."""
+        seen: set[int] = set()
+        self._again: set[str] = set()
+        for record in records:
+            key = xxhash.xxh3_64_intdigest(_plain(record.title).casefold().encode())
+            if key in seen:
+                self._again.add(record.id)
+            seen.add(key)
+
+    def of(self, id: str, title: str) -> str:
+        plain = _plain(title)
+        if not plain:
+            return id
+        return f"{plain} ({id})" if plain != title or id in self._again or _looks_numbered(plain) else plain
+
+    def of_link(self, link: Link) -> str:
+        return self.of(link.target, link.title)
+
+
+def _plain(title: str) -> str:
+    plain = _UNSAFE.sub(" ", title)[:LONGEST]
+    plain = " ".join(plain.split()).strip(". ")
+    return "" if _DEVICES.fullmatch(plain) else plain
+
+
+def _looks_numbered(plain: str) -> bool:
+    """It could be taken for a name that an id was put behind, or for an id."""
+    return bool(re.search(r"\(\d+(-\d+)?\)$", plain) or re.fullmatch(r"\d+(-\d+)?", plain))

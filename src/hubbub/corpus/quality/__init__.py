@@ -1,0 +1,1 @@
+"""What a text must be, beside new: language, script, length, repetition, refusals, leaks."""

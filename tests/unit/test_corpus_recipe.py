@@ -1,0 +1,148 @@
+"""Reading a recipe: what is wrong is told with the line, the key and the fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from hubbub.corpus.problems import RecipeError
+from hubbub.corpus.recipe import (
+    Card,
+    DedupSpec,
+    Filters,
+    Judging,
+    LinkKind,
+    LinkSpec,
+    Output,
+    Pack,
+    SamplingSpec,
+    Shards,
+    Spread,
+    SteeringSpec,
+    Target,
+    Unit,
+)
+from hubbub.corpus.recipe_check import load, parse_target
+from support.corpus_recipes import HEAD, RECIPES, STEP, TOPICS, recipe
+
+WRONG = [
+    (HEAD + "sed = 3\n" + STEP + TOPICS, 5, "sed", "did you mean 'seed'?"),
+    (HEAD + STEP.replace("topic", "topik") + TOPICS, 7, "steps[1].prompt", "'topik' is not defined"),
+    (HEAD + STEP + TOPICS + "weights = [0, 0, 0, 0]\n", 11, "columns.topic.weights", "sum to 0"),
+    (HEAD + STEP + TOPICS + "weights = [1]\n", 11, "columns.topic.weights", "as long as values (4)"),
+    (HEAD.replace("1MB", "1 megabit") + STEP + TOPICS, 3, "target", "write bytes like '20MB'"),
+    (HEAD.replace('target = "1MB"', "") + STEP + TOPICS, 1, "target", "is missing"),
+    (HEAD + TOPICS, 1, "steps", "write at least one [[steps]]"),
+    (HEAD + STEP + TOPICS + "[sampling]\ntemperature = 9\n", 12, "sampling.temperature", "from 0 to 2"),
+    (HEAD + STEP + TOPICS + "[sampling]\ntemperatur = 1\n", 12, "sampling.temperatur", "'temperature'"),
+    (HEAD + STEP + TOPICS + "[dedup]\nnear = 3\n", 12, "dedup.near", "from 0.3 to 1"),
+    (HEAD + STEP + TOPICS + '[filters]\nforbid = ["("]\n', 12, "filters.forbid", "no regular expression"),
+    (HEAD + STEP + TOPICS + "[filters]\nchars = [9, 2]\n", 12, "filters.chars", "no text is at least 9"),
+    (HEAD + STEP + TOPICS + '[filters]\ncustom = "nowhere:f"\n', 12, "filters.custom", "cannot be loaded"),
+    (HEAD + STEP + TOPICS + '[steering]\ncolumns = ["topics"]\n', 12, "steering.columns", "did you mean 'topic'?"),
+    (HEAD + STEP + TOPICS + '[columns.seed]\nfile = "none.txt"\n', 12, "columns.seed.file", "cannot be read"),
+    (HEAD + STEP + TOPICS + '[columns.x]\nvalues = ["a"]\nint = [1, 2]\n', 13, "columns.x.int", "exactly one of"),
+    (HEAD + STEP + TOPICS + '[columns.x]\nexpr = "{{ y }}"\n', 12, "columns.x.expr", "'y' is not defined"),
+    (HEAD + 'languages = ["rus"]\n' + STEP + TOPICS, 5, "languages", "no language known here"),
+    (HEAD + STEP + TOPICS + "[links]\ncluster = 5\n", 11, "links.kind", "write one or more [[links.kind]]"),
+    (HEAD + STEP + TOPICS + "[shards]\nsize = '1KB'\n", 12, "shards.size", "from '64KB'"),
+    (HEAD + STEP + 'schema = "{"\n' + TOPICS, 8, "steps[1].schema", "no JSON"),
+    (HEAD + "pack = 500\n" + STEP + TOPICS, 5, "pack", "from 2 to 100"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "key", "fix"), WRONG, ids=[f"{key}: {fix}" for _, _, key, fix in WRONG])
+def test_a_fault_names_its_line_its_key_and_the_fix(text: str, line: int, key: str, fix: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(text)
+    problem = next(problem for problem in caught.value.problems if problem.key == key)
+    assert (problem.line, fix in problem.message) == (line, True), str(problem)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(HEAD + "sed = 3\n" + STEP + TOPICS + "weights = [0, 0, 0, 0]\n[dedup]\nneer = 1\n")
+    assert [problem.key for problem in caught.value.problems] == ["sed", "columns.topic.weights", "dedup.neer"]
+
+
+def test_the_line_within_a_long_prompt_is_told() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(HEAD + '[[steps]]\nprompt = """\nOne.\nTwo {{ topic }}.\nThree {{ missing }}.\n"""\n' + TOPICS)
+    assert caught.value.problems[0].line == 9
+
+
+def test_a_template_that_fails_on_real_values_is_told_with_the_recipe() -> None:
+    with pytest.raises(RecipeError, match="prompt of step 'answer' fails for item 0: 'list object' has no attribute"):
+        recipe(HEAD + '[[steps]]\nprompt = "{{ topic.name }}"\n[columns.topic]\nvalues = [["a"], ["b"]]\n')
+
+
+def test_text_that_is_no_toml_is_told_with_its_line() -> None:
+    with pytest.raises(RecipeError, match=r"line 2: no TOML"):
+        recipe('name = "x"\ntarget = = 3\n')
+
+
+def test_no_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read: No such file"):
+        load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["ru-encyclopedia", "en-encyclopedia", "phrases-ru-en"])
+def test_the_recipes_that_come_with_hubbub_are_right(name: str) -> None:
+    assert load(RECIPES / f"{name}.toml").name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("1GB", Target(10**9)),
+        ("20 MB", Target(20 * 10**6)),
+        ("1GiB", Target(2**30)),
+        ("1.5k", Target(1500)),
+        ("5M tokens", Target(5 * 10**6, Unit.TOKENS)),
+        ("1_000 records", Target(1000, Unit.RECORDS)),
+    ],
+)
+def test_amounts(text: str, target: Target) -> None:
+    assert parse_target(text) == target
+
+
+def test_the_digest_covers_what_decides_items_and_not_how_far_a_run_goes() -> None:
+    first = recipe(HEAD + STEP + TOPICS)
+    assert recipe((HEAD + STEP + TOPICS).replace("1MB", "2MB") + "[shards]\nsize = '1MB'\n").digest == first.digest
+    assert recipe(HEAD + STEP.replace("about", "on") + TOPICS).digest != first.digest
+
+
+def test_the_digest_covers_the_rows_of_seed_files(tmp_path: Path) -> None:
+    text = HEAD + STEP + '[columns.topic]\nfile = "seeds.txt"\n'
+    seeds = tmp_path / "seeds.txt"
+    seeds.write_text("one\ntwo\n")
+    first = recipe(text, tmp_path)
+    seeds.write_text("one\nthree\n")
+    assert recipe(text, tmp_path).digest != first.digest
+
+
+def test_command_line_values_win(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(HEAD + STEP + TOPICS)
+    made = load(path, target="7 records", seed=9, model="qwen")
+    assert (made.target, made.seed, made.model) == (Target(7, Unit.RECORDS), 9, "qwen")
+
+
+def test_a_step_takes_the_samplings_values_where_it_has_none() -> None:
+    made = recipe(
+        HEAD + "[sampling]\nmax_tokens = 7\ntemperature = {uniform = [0.5, 1]}\n" + STEP + "top_p = 0.5\n" + TOPICS
+    )
+    assert made.steps[0].sampling.max_tokens == 7
+    assert made.steps[0].sampling.temperature == Spread(uniform=(0.5, 1.0))
+    assert made.steps[0].sampling.top_p == 0.5
+
+
+def test_the_docs_name_every_key_of_a_recipe() -> None:
+    page = (RECIPES.parent / "docs" / "corpus-recipes.md").read_text(encoding="utf-8")
+    tables = (Filters, DedupSpec, SteeringSpec, SamplingSpec, Shards, Card, Output, Judging, Pack, LinkSpec, LinkKind)
+    keys = {field.name for table in tables for field in dataclasses.fields(table)} - {"kinds"}
+    missing = [key for key in sorted(keys) if not re.search(rf"`{key}`|^{key} =|{{ {key} =", page, re.MULTILINE)]
+    assert not missing

@@ -1,0 +1,78 @@
+"""Weights of cells from what an epoch showed."""
+
+from __future__ import annotations
+
+from hubbub.corpus.diversity import EXCERPT, SAMPLE, EpochStats, diversity, measured
+from hubbub.corpus.recipe import SteeringSpec
+from hubbub.corpus.steering import LAG, EpochWeights, Steering
+from support.corpus_recipes import prose
+
+SPEC = SteeringSpec(columns=("tone",), every=100)
+
+
+def epoch(**cells: tuple[int, int]) -> EpochStats:
+    """Cell -> (texts, duplicates among them)."""
+    stats = EpochStats()
+    for cell, (texts, duplicates) in cells.items():
+        for number in range(texts):
+            stats.add(cell, prose(hash(cell) % 1000 * 1000 + number), number < duplicates)
+    return stats
+
+
+def test_a_cell_of_duplicates_retires_for_good_and_a_fresh_one_gains() -> None:
+    steering = Steering(SPEC, cells=3)
+    first = steering.next_epoch(0, epoch(tired=(40, 30), dull=(40, 15), fresh=(40, 0)), EpochWeights(1))
+    assert (first.epoch, first.stop, first.cells["tired"]) == (LAG, "", 0.0)
+    assert first.cells["dull"] < first.cells["fresh"]
+    later = steering.next_epoch(1, epoch(tired=(40, 0), fresh=(40, 0)), first)
+    assert later.cells["tired"] == 0.0
+
+
+def test_a_cell_with_few_texts_keeps_its_weight() -> None:
+    weights = Steering(SPEC, cells=2).next_epoch(0, epoch(rare=(5, 5), usual=(95, 0)), EpochWeights(1))
+    assert "rare" not in weights.cells
+
+
+def test_a_run_that_repeats_itself_stops() -> None:
+    weights = Steering(SPEC).next_epoch(0, epoch(one=(100, 90)), EpochWeights(1))
+    assert "90% of 100 texts were duplicates" in weights.stop
+
+
+def test_a_run_whose_cells_are_all_retired_stops() -> None:
+    weights = Steering(SPEC, cells=2).next_epoch(0, epoch(one=(50, 30), two=(50, 30)), EpochWeights(1))
+    assert "all 2 cells are exhausted" in weights.stop
+
+
+def test_texts_that_are_one_text_stop_the_run() -> None:
+    stats = EpochStats()
+    for number in range(200):
+        stats.add(f"cell {number % 8}", prose(1) + str(number), False)
+    assert "compress" in Steering(SPEC).next_epoch(0, stats, EpochWeights(1)).stop
+
+
+def test_without_columns_it_only_watches() -> None:
+    assert Steering(SteeringSpec()).next_epoch(4, epoch(one=(50, 40)), EpochWeights(1)) == EpochWeights(6)
+
+
+def test_memory_of_an_epoch_is_bounded() -> None:
+    stats = EpochStats()
+    for number in range(6000):
+        stats.add(f"cell {number}", "x" * 1000, False)
+        stats.add("one", "y" * 1000, False)
+    assert len(stats.cells) == 4097
+    assert stats.cells["one"].excerpts == ["y" * EXCERPT] * SAMPLE
+
+
+def test_measures_tell_varied_texts_from_alike_ones() -> None:
+    varied = measured([prose(number) for number in range(30)])
+    alike = measured([prose(1)] * 30)
+    assert varied.distinct_2 > 0.9
+    assert alike.distinct_2 < 0.1
+    assert alike.compression > 4 * varied.compression
+    assert measured([]).compression == 0
+
+
+def test_people_are_shown_the_whole_and_the_cells() -> None:
+    shown = diversity(3, epoch(one=(10, 5), two=(10, 0)))
+    assert (shown.epoch, shown.duplicate_rate) == (3, 0.25)
+    assert shown.cells["one"][:2] == (10, 0.5)
