@@ -15,7 +15,17 @@ from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from hubbub.engines.simulated_server import ServerOptions, serving
-from support.engine_behaviours import Answers, Cancels, Capacity, Closing, Death, Refusals, Subject
+from support.engine_behaviours import (
+    Answers,
+    Cancels,
+    Capacity,
+    Closing,
+    Counts,
+    Death,
+    Overflow,
+    Subject,
+    UnknownModel,
+)
 from support.relay import relayed
 
 CONFIG = SimulatedConfig(
@@ -70,5 +80,5 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         yield subject
 
 
-class TestEveryEngine(Closing, Death, Capacity, Refusals, Cancels, Answers):
+class TestEveryEngine(Closing, Death, Capacity, Overflow, UnknownModel, Cancels, Counts, Answers):
     pass

@@ -2,7 +2,7 @@
 
 A test module makes ``subject`` and takes the behaviours that its engine has::
 
-    class TestVLLM(Restart, Death, Json, Prefixes, Refusals, Cancels, Answers): ...
+    class TestVLLM(Restart, Death, Json, Prefixes, Overflow, Cancels, Answers): ...
 
 What an engine cannot do is thus seen in the list of its class. Behaviours leave the engine idle, but for those that end
 it; pytest runs the bases of a class from the last to the first, so these stand first.
@@ -148,7 +148,7 @@ async def stop(subject: Subject, *heard: tuple[str, Heard]) -> None:
 
 
 class Answers:
-    """State, streaming, usage, seeds, stops, continuing, counting, never mixing."""
+    """State, streaming, usage, seeds, stops, continuing, never mixing."""
 
     async def test_state_says_what_it_can_hold(self, subject: Subject) -> None:
         state = await subject.engine.state()
@@ -214,6 +214,8 @@ class Answers:
         if subject.repeats:
             assert said + rest.text == whole.text
 
+
+class Counts:
     async def test_count_tokens_agrees_with_usage(self, subject: Subject) -> None:
         request = ask(subject, "a", "How long is this?")
         counted = await subject.engine.count_tokens(request.messages)
@@ -270,7 +272,7 @@ class Cancels:
         await until_idle(subject.engine)
 
 
-class Refusals:
+class Overflow:
     async def test_a_prompt_beyond_the_window_is_refused_with_both_lengths(self, subject: Subject) -> None:
         window = (await subject.engine.state()).context_window
         heard = await answer(subject, ask(subject, "a", "word " * (window + 10)))
@@ -280,6 +282,8 @@ class Refusals:
         assert window in numbers
         assert any(number > window for number in numbers)
 
+
+class UnknownModel:
     async def test_an_unknown_model_is_named(self, subject: Subject) -> None:
         heard = await answer(subject, ask(subject, "a", "Hello.", model="no-such-model"))
         assert len(heard.chunks) == 1
@@ -422,27 +426,30 @@ class Adapters:
 
 class Death:
     async def test_death_in_mid_answer_is_told_to_each(self, subject: Subject) -> None:
-        heard = [submit(subject, ask(subject, f"r{i}", f"{subject.story} {i}", LONG)) for i in range(3)]
-        await spoken(*heard)
-        await subject.kill()
-        await ended(*heard)
-        for each in heard:
-            assert isinstance(each.last.error, EngineLost)
-            assert [chunk.last for chunk in each.chunks].count(True) == 1
+        await die(subject)
 
 
 class Restart:
-    """After ``Death``: engines that are processes of ours."""
+    """Instead of ``Death``: engines that are processes of ours. A start of a real one takes a minute."""
 
-    async def test_it_comes_back_and_says_the_same(self, subject: Subject) -> None:
+    async def test_it_dies_in_mid_answer_and_comes_back_to_say_the_same(self, subject: Subject) -> None:
         greedy = ask(subject, "a", "Once upon a time", Sampling(max_tokens=12, temperature=0.0, seed=7))
-        await restarted(subject.engine)
         before = await answer(subject, greedy)
-        await subject.kill()
+        await die(subject)
         await restarted(subject.engine)
         after = await answer(subject, greedy)
         assert before.text
         assert after.text == before.text
+
+
+async def die(subject: Subject) -> None:
+    heard = [submit(subject, ask(subject, f"r{i}", f"{subject.story} {i}", LONG)) for i in range(3)]
+    await spoken(*heard)
+    await subject.kill()
+    await ended(*heard)
+    for each in heard:
+        assert isinstance(each.last.error, EngineLost)
+        assert [chunk.last for chunk in each.chunks].count(True) == 1
 
 
 async def restarted(engine: Engine) -> EngineState:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import fastchat, hf_transformers, llamacpp, ollama, openvino, remote, simulated, tgi, vllm
+from hubbub.engines import (
+    fastchat,
+    hf_transformers,
+    llamacpp,
+    lmdeploy,
+    ollama,
+    openvino,
+    remote,
+    sglang,
+    simulated,
+    tgi,
+    vllm,
+)
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -13,6 +25,8 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         openvino.KIND,
         vllm.KIND,
+        sglang.KIND,
+        lmdeploy.KIND,
         llamacpp.KIND,
         hf_transformers.KIND,
         ollama.KIND,

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hubbub.core.errors import ConfigError, HubbubError, NotFound
+from hubbub.core.errors import ConfigError, EngineError, NotFound
 from hubbub.engines.recipes import Recipe, Step
 
 CURRENT, LOCK, AGAIN = "current.json", "lock", "-again"
@@ -40,13 +40,6 @@ for pin in sys.argv[1:]:
 """Run in the environment, so that nothing of it is imported here. A local part, such as +cpu, may differ; a pin by
 address has no version."""
 GIB = 1 << 30
-
-
-class InstallFailed(HubbubError):
-    """An installer ended with an error; its last words are in the message. Said again, it goes on where it stopped."""
-
-    code = "install_failed"
-    http_status = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +161,8 @@ def _check_disk(made: Plan, home: Path) -> None:
 
 
 def install(made: Plan, installer: Installer, tell: Callable[[str], None]) -> Environment:
-    """Blocks for minutes. ``tell`` gets a line for each step. Raises InstallFailed, ConfigError (another one runs)."""
+    """Blocks for minutes. ``tell`` gets a line for each step. Raises EngineError, with the installer's last words;
+    ConfigError (another one runs). Said again, it goes on where it stopped."""
     recipe, folder = made.recipe, made.folder
     root = folder.parent
     root.mkdir(parents=True, exist_ok=True)
@@ -222,7 +216,7 @@ def _verify(recipe: Recipe, folder: Path) -> None:
     )
     if done.returncode != 0:
         words = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
-        raise InstallFailed(f"{folder} is not what its recipe says: {words}; try again with --force")
+        raise EngineError(f"{folder} is not what its recipe says: {words}; try again with --force")
 
 
 def _run(command: list[str], tell: Callable[[str], None], env: Mapping[str, str] | None = None) -> None:
@@ -242,7 +236,7 @@ def _run(command: list[str], tell: Callable[[str], None], env: Mapping[str, str]
                 tell(words)
                 last = [*last[-5:], words]
     if process.returncode != 0:
-        raise InstallFailed(
+        raise EngineError(
             f"{' '.join(command[:4])} ... ended with exit code {process.returncode}:\n" + "\n".join(last) + "\n"
             "say it again to go on from here"
         )

@@ -104,7 +104,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             disk_gb=8.0,
             notes=_CUDA_ALONG,
         ),
-        Recipe("vllm", CUDA, "0.32.0", "vllm-cuda.txt", pythons=("3.12",), download_gb=4.5, disk_gb=11.0),
+        Recipe("vllm", CUDA, "0.32.0", "vllm-cuda.txt", pythons=("3.12", "3.11"), download_gb=4.5, disk_gb=11.0),
     ),
     "transformers": (
         Recipe(
@@ -156,10 +156,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
             compiled=True,
         ),
     ),
-    "sglang": (Recipe("sglang", CUDA, "0.5.23", "sglang-cuda.txt", pythons=("3.12",), download_gb=5.5, disk_gb=13.0),),
-    "lmdeploy": (
-        Recipe("lmdeploy", CUDA, "0.18.0", "lmdeploy-cuda.txt", pythons=("3.12",), download_gb=4.0, disk_gb=9.0),
-    ),
+    "sglang": (Recipe("sglang", CUDA, "0.5.23", "sglang-cuda.txt", download_gb=5.5, disk_gb=13.0),),
+    "lmdeploy": (Recipe("lmdeploy", CUDA, "0.18.0", "lmdeploy-cuda.txt", download_gb=4.0, disk_gb=9.0),),
 }
 """By engine, in the order of preference on a machine that could run several."""
 

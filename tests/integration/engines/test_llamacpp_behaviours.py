@@ -17,12 +17,13 @@ from support.engine_behaviours import (
     Answers,
     Cancels,
     Capacity,
-    Death,
+    Counts,
     Json,
+    Overflow,
     Prefixes,
-    Refusals,
     Restart,
     Subject,
+    UnknownModel,
 )
 from support.lora_adapter import write_peft
 
@@ -49,5 +50,5 @@ async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sub
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestLlamaCpp(Restart, Death, Adapters, Json, Prefixes, Capacity, Refusals, Cancels, Answers):
+class TestLlamaCpp(Restart, Adapters, Json, Prefixes, Capacity, UnknownModel, Overflow, Cancels, Counts, Answers):
     """One engine, started once."""

@@ -21,14 +21,15 @@ from support.engine_behaviours import (
     Answers,
     Cancels,
     Capacity,
-    Death,
+    Counts,
     Json,
+    Overflow,
     Prefixes,
     Priorities,
-    Refusals,
     Restart,
     Subject,
     Tools,
+    UnknownModel,
 )
 from support.lora_adapter import write_peft
 
@@ -38,10 +39,9 @@ CHATS = 12
 
 
 def vllm(logs: Path, adapters: dict[str, str]) -> EngineSpec:
-    # In float32, so that the same words come beside others as alone; uncompiled, since compiling takes minutes.
-    options = VLLMOptions(
-        context_window=2048, dtype="float32", kv_gib=1.5, eager=True, threads="nobind", tool_parser="hermes"
-    )
+    # In float32, so that the same words come beside others as alone; uncompiled, since compiling takes minutes;
+    # one thread, since several wait for each other on a machine that has other work.
+    options = VLLMOptions(context_window=2048, dtype="float32", kv_gib=1.5, eager=True, threads=1, tool_parser="hermes")
     return EngineSpec(
         EngineId("vllm"),
         "vllm",
@@ -83,5 +83,18 @@ async def subject(
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestVLLM(Restart, Death, Adapters, Tools, Json, Prefixes, Priorities, Capacity, Refusals, Cancels, Answers):
+class TestVLLM(
+    Restart,
+    Adapters,
+    Tools,
+    Json,
+    Prefixes,
+    Priorities,
+    Capacity,
+    Overflow,
+    UnknownModel,
+    Cancels,
+    Counts,
+    Answers,
+):
     spec = staticmethod(vllm)
