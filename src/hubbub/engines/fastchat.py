@@ -19,7 +19,7 @@ from hubbub.core.types import EngineState, Json, Message, Request
 from hubbub.engines import fastchat_server
 from hubbub.engines.dialect import Dialect, Limits, Site
 from hubbub.engines.environments import environment_of
-from hubbub.engines.hf_transformers import local_model
+from hubbub.engines.hf_model import isolated, model_of
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
@@ -123,14 +123,16 @@ def build(spec: EngineSpec) -> Engine:
         models = (spec.model,) if spec.model else ()
         config = WireConfig(spec.url, api_key=spec.api_key, limits=Limits(models, max_sequences=chats))
         return OpenAIWireEngine(spec.id, config, FastChatDialect(models))
-    model, name = local_model(spec)
+    model = model_of(spec)
     python = options.python or str(environment_of(KIND.environment, spec.environments).python)
     argv = (
-        *(python, "-P", fastchat_server.__file__, "--model", model, "--served-name", name, "--host", HOST),
+        *(python, "-P", fastchat_server.__file__, "--model", model.path, "--served-name", model.name, "--host", HOST),
         *("--chats", str(chats), "--device", options.device, "--conv-template", options.conv_template),
     )
-    launch = Launch(lambda port: (*argv, "--port", str(port)), {"HF_HUB_OFFLINE": "1"}, health="/v1/models")
-    return LaunchedEngine(spec.id, launch, spec.logs, FastChatDialect((name,)), Limits((name,), max_sequences=chats))
+    launch = Launch(lambda port: (*argv, "--port", str(port)), isolated(model), health="/v1/models")
+    return LaunchedEngine(
+        spec.id, launch, spec.logs, FastChatDialect((model.name,)), Limits((model.name,), max_sequences=chats)
+    )
 
 
 KIND = Kind("fastchat", "FastChat's worker and server (dormant)", FastChatOptions, build, environment="fastchat")

@@ -16,12 +16,11 @@ from hubbub.core.errors import ConfigError
 from hubbub.engines import transformers_server
 from hubbub.engines.dialect import Limits
 from hubbub.engines.environments import environment_of
-from hubbub.engines.gguf_folder import hugging_face_folder
+from hubbub.engines.hf_model import isolated, model_of
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
 from hubbub.engines.machine import inspect_machine
-from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.openvino_server.sizing import RESERVE_BYTES, TYPICAL_TOKENS, free_bytes, usable_cores
 from hubbub.ports import Engine
@@ -65,17 +64,15 @@ def build(spec: EngineSpec) -> Engine:
     if spec.url:
         limits = Limits((spec.model,) if spec.model else (), adapters=tuple(spec.adapters))
         return OpenAIWireEngine(spec.id, WireConfig(spec.url, api_key=spec.api_key, limits=limits))
-    model, name = local_model(spec)
+    model = model_of(spec)
     adapters = {adapter: peft_folder(adapter, source) for adapter, source in spec.adapters.items()}
-    flags = arguments(model, name, spec.chats or DEFAULT_CHATS, options)
+    flags = arguments(model.path, model.name, spec.chats or DEFAULT_CHATS, options)
     for adapter, folder in adapters.items():
         flags += ["--adapter", f"{adapter}={folder}"]
     python = options.python or str(environment_of(KIND.environment, spec.environments).python)
     # Without -P the modules beside the server's file would come before the environment's of the same name.
     argv = (python, "-P", transformers_server.__file__, *flags)
-    # A model that is here already must not wait for a hub.
-    env = {"HF_HUB_OFFLINE": "1"} if Path(model).exists() else {}
-    return LaunchedEngine(spec.id, Launch(lambda port: (*argv, "--port", str(port)), env), spec.logs)
+    return LaunchedEngine(spec.id, Launch(lambda port: (*argv, "--port", str(port)), isolated(model)), spec.logs)
 
 
 def arguments(model: str, name: str, chats: int, options: TransformersOptions) -> list[str]:
@@ -87,24 +84,6 @@ def arguments(model: str, name: str, chats: int, options: TransformersOptions) -
         *("--context-window", str(options.context_window), "--dtype", options.dtype),
         *("--threads", str(options.threads or usable_cores())),
     ]
-
-
-def local_model(spec: EngineSpec) -> tuple[str, str]:
-    """A folder or Hugging Face name, and what the API calls it. Raises ConfigError."""
-    here = not spec.model or spec.model.lower() == BUNDLED or Path(spec.model).expanduser().exists()
-    if not here:
-        return spec.model, spec.served_name or spec.model
-    found = resolve_model(spec.model)
-    log.warning("model %s: %s", found.name, found.why, extra={"action": "model"})
-    if found.kind is ModelKind.OPENVINO:
-        raise ConfigError(
-            f"engine {spec.id}: transformers reads no OpenVINO IR ({found.path}); take the model's Hugging Face folder",
-            param="model",
-        )
-    folder = found.path
-    if found.kind is ModelKind.GGUF:
-        folder = hugging_face_folder(found.path, spec.environments.expanduser() / "models")
-    return str(folder), spec.served_name or found.name
 
 
 def _kv_tokens(model: str, chats: int, options: TransformersOptions) -> int:

@@ -50,5 +50,5 @@ async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sub
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestLlamaCpp(Restart, Adapters, Json, Prefixes, Capacity, Overflow, UnknownModel, Cancels, Counts, Answers):
+class TestLlamaCpp(Restart, Adapters, Json, Prefixes, Capacity, UnknownModel, Overflow, Cancels, Counts, Answers):
     """One engine, started once."""

@@ -15,16 +15,7 @@ from hubbub.engines import hf_transformers
 from hubbub.engines.hf_transformers import TransformersOptions
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.launched import LaunchedEngine
-from support.engine_behaviours import (
-    Adapters,
-    Answers,
-    Cancels,
-    Counts,
-    Overflow,
-    Restart,
-    Subject,
-    UnknownModel,
-)
+from support.engine_behaviours import Adapters, Answers, Cancels, Counts, Overflow, Restart, Subject, UnknownModel
 from support.lora_adapter import write_peft
 
 ENVIRONMENTS = Path(__file__).parents[3] / ".make" / "engines"
@@ -61,5 +52,5 @@ async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sub
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestTransformers(Restart, Adapters, Overflow, UnknownModel, Cancels, Counts, Answers):
+class TestTransformers(Restart, Adapters, UnknownModel, Overflow, Cancels, Counts, Answers):
     """One engine, started once."""
