@@ -32,6 +32,8 @@ COMMANDS = (
     ("demo",),
     ("doctor",),
     ("engine",),
+    ("engine", "install"),
+    ("engine", "uninstall"),
     ("engine", "simulate"),
     ("store",),
     ("store", "verify"),
