@@ -14,7 +14,9 @@ Config = Annotated[Path | None, typer.Option(help="Settings file [hubbub.toml, i
 
 
 def install(
-    engine: Annotated[str, typer.Argument(help="vllm, sglang, lmdeploy, llamacpp, transformers or fastchat", metavar="NAME")],
+    engine: Annotated[
+        str, typer.Argument(help="vllm, sglang, lmdeploy, llamacpp, transformers or fastchat", metavar="NAME")
+    ],
     variant: Annotated[str, typer.Option(help="cpu, cuda or rocm [what this machine has].")] = "",
     tool: Annotated[str, typer.Option("--with", help="uv or pip [uv, if it is on the PATH].")] = "auto",
     index: Annotated[list[str] | None, typer.Option(help="URL of one more package index; may be repeated.")] = None,
