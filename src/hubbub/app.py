@@ -189,8 +189,9 @@ def placed(config: StoreConfig, data: Path) -> StoreConfig:
 
 def engine_specs(settings: Settings, logs: Path) -> list[EngineSpec]:
     """What the settings ask for: the engines of ``[engines.NAME]``, or the one of ``[engine]``. Raises ConfigError."""
+    environments = Path(settings.server.environments)
     if settings.engines:
-        return list(specs(settings.engines, logs))
+        return list(specs(settings.engines, logs, environments))
     engine = settings.engine
     remote = engine.kind.startswith(("http://", "https://"))
     kind = kind_of("openai" if remote else engine.kind)
@@ -203,6 +204,7 @@ def engine_specs(settings: Settings, logs: Path) -> list[EngineSpec]:
             url=engine.kind if remote else "",
             api_key=engine.api_key,
             options={"openvino": settings.openvino, "simulated": SimulatedOptions(engine.flags)}.get(kind.name),
+            environments=environments,
         )
     ]
 

@@ -26,6 +26,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.engines.catalog import KINDS
 from hubbub.engines.config import EngineTable, check_names
+from hubbub.engines.kinds import ENVIRONMENTS
 from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
@@ -48,6 +49,9 @@ class ServerConfig:
     host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
     data: str = field(default="hubbub-data", metadata={"help": "folder of the database and the logs"})
+    environments: str = field(
+        default=str(ENVIRONMENTS), metadata={"help": "folder of what `hubbub engine install` makes"}
+    )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     keys: KeysMode = field(
         default=KeysMode.AUTO, metadata={"help": "who needs a key: auto (all but on loopback), required or off (none)"}

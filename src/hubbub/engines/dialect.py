@@ -27,7 +27,8 @@ DEFAULT_SEQUENCES = 64
 class Limits:
     """What a server can hold, where it does not say so itself. ``models``: empty takes what it lists. Zero for
     ``context_window`` (tokens) takes what it lists for its first model; zero for ``kv_tokens`` means room for
-    ``max_sequences`` full windows. ``adapters``: LoRA adapters it serves, each as a model of that name."""
+    ``max_sequences`` full windows. ``adapters``: LoRA adapters it serves, each as a model of that name;
+    empty takes what it lists."""
 
     models: tuple[str, ...] = ()
     context_window: int = 0
@@ -51,7 +52,10 @@ class Site:
 
 
 class _Model(msgspec.Struct):
+    """``parent``: of a LoRA adapter, which vLLM and SGLang list as a model of its own."""
+
     id: str
+    parent: str | None = None
     max_model_len: int | None = None
 
 
@@ -101,7 +105,8 @@ class Dialect:
             listed = msgspec.json.decode(body, type=_Models).data
         except msgspec.DecodeError as fault:
             raise EngineUnavailable(f"{site.base}/v1/models is not an OpenAI list of models ({fault})") from fault
-        names = limits.models or tuple(model.id for model in listed if model.id not in limits.adapters)
+        adapters = limits.adapters or tuple(model.id for model in listed if model.parent is not None)
+        names = limits.models or tuple(model.id for model in listed if model.id not in adapters)
         if not names:
             raise EngineUnavailable(f"engine {site.engine} at {site.base} serves no model")
         window = limits.context_window or next(
@@ -112,7 +117,7 @@ class Dialect:
             context_window=window,
             max_sequences=limits.max_sequences,
             kv_tokens=limits.kv_tokens or limits.max_sequences * window,
-            adapters=limits.adapters,
+            adapters=adapters,
             details={"url": site.base},
         )
 

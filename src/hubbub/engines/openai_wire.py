@@ -89,7 +89,8 @@ class OpenAIWireEngine:
             self._known = await self.dialect.state(self._site(), self._known)
         except EngineUnavailable as error:
             raise self._error(error) from None
-        return replace(self._known, running=max(self._known.running, len(self._streams)))
+        known = self._known
+        return replace(known, running=max(known.running, len(self._streams) - known.waiting))
 
     def submit(self, request: Request, sink: Sink) -> None:
         self.cancel(request.id)  # a second attempt ends the first
