@@ -129,7 +129,9 @@ def build(spec: EngineSpec) -> Engine:
         *(python, "-P", fastchat_server.__file__, "--model", model.path, "--served-name", model.name, "--host", HOST),
         *("--chats", str(chats), "--device", options.device, "--conv-template", options.conv_template),
     )
-    launch = Launch(lambda port: (*argv, "--port", str(port)), isolated(model), health="/v1/models")
+    # LOGDIR: where each of the three writes a log of its own, by default whatever folder this is.
+    env = {**isolated(model), "LOGDIR": str(spec.logs)}
+    launch = Launch(lambda port: (*argv, "--port", str(port)), env, health="/v1/models")
     return LaunchedEngine(
         spec.id, launch, spec.logs, FastChatDialect((model.name,)), Limits((model.name,), max_sequences=chats)
     )
