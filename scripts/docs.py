@@ -20,6 +20,8 @@ from typer.testing import CliRunner  # noqa: E402
 
 from hubbub.cli.main import app  # noqa: E402
 from hubbub.core import errors  # noqa: E402
+from hubbub.engines.catalog import KINDS  # noqa: E402
+from hubbub.engines.config import EngineTable  # noqa: E402
 from hubbub.engines.simulated_server import parse_options  # noqa: E402
 from hubbub.runtime.telemetry import METRICS, SECONDS  # noqa: E402
 from hubbub.settings import PREFIX, keys  # noqa: E402
@@ -32,9 +34,7 @@ COMMANDS = (
     ("demo",),
     ("doctor",),
     ("engine",),
-    ("engine", "install"),
-    ("engine", "uninstall"),
-    ("engine", "simulate"),
+    *(("engine", name) for name in ("list", "check", "install", "uninstall", "drain", "restart", "simulate")),
     ("store",),
     ("store", "verify"),
     ("store", "stats"),
@@ -79,9 +79,29 @@ def settings() -> str:
         if key.partition(".")[0] != section:
             section = key.partition(".")[0]
             lines += [f"\n## [{section}]\n", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-        told = entry.metadata.get("help", "")
-        lines.append(f"| `{key}` | {_cell(_type(entry))} | {_cell(_default(entry))} | {_cell(told)} |")
+        lines.append(_row(key, entry))
+    return "\n".join(lines) + "\n" + engines()
+
+
+def engines() -> str:
+    """The tables of ``[engines.NAME]``."""
+    heads = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    lines = [
+        "\n\n## [engines.NAME]\n",
+        "Several engines, of one model or of several, in place of `[engine]` and `[openvino]`: see [pools](pools.md).",
+        "In the file alone; where a flag or the environment names an engine, that one is served instead.\n",
+        *heads,
+    ]
+    lines += [_row(f"engines.NAME.{e.name}", e) for e in dataclasses.fields(EngineTable) if e.name != "options"]
+    for kind in KINDS.values():
+        lines += [f"\n### [engines.NAME.options] of the kind {kind.name}\n", f"{kind.summary}.\n", *heads]
+        lines += [_row(f"engines.NAME.options.{entry.name}", entry) for entry in dataclasses.fields(kind.options)]
     return "\n".join(lines) + "\n"
+
+
+def _row(key: str, entry: dataclasses.Field[Any]) -> str:
+    told = entry.metadata.get("help", "")
+    return f"| `{key}` | {_cell(_type(entry))} | {_cell(_default(entry))} | {_cell(told)} |"
 
 
 def _type(entry: dataclasses.Field[Any]) -> str:

@@ -15,13 +15,14 @@ import psutil
 from aiohttp import web
 
 from hubbub import __version__
-from hubbub.core.errors import ConfigError
+from hubbub.core.errors import ConfigError, NotFound
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import EngineId
 from hubbub.engines.catalog import kind_of
+from hubbub.engines.config import specs
 from hubbub.engines.kinds import EngineSpec
-from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.simulated import SimulatedOptions
+from hubbub.engines.supervisor import Supervised
 from hubbub.gateway.app import Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
@@ -31,6 +32,7 @@ from hubbub.ports import Engine, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher
+from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
 from hubbub.settings import KeysMode, Settings
@@ -55,7 +57,9 @@ class App:
     hub: Hub
     chats: Chats
     telemetry: Telemetry
+    specs: tuple[EngineSpec, ...]
     engines: tuple[Engine, ...]
+    room: EngineRoom
     doors: Doors
     planner: PlanService
 
@@ -66,6 +70,7 @@ class App:
             self.chats,
             self.store,
             self.settings.gateway,
+            engines=self.room,
             health=self.health,
             metrics=self.metrics,
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
@@ -74,23 +79,24 @@ class App:
 
     def health(self) -> Mapping[str, Any]:
         """What /health says: ready engines, what they hold, and who they are to the operating system."""
-        states, trouble = self.dispatcher.states, self.dispatcher.trouble
+        states = self.dispatcher.states
         return {
             "status": "ok" if states else "no engine is ready",
             "ready": bool(states),
             "version": __version__,
-            "models": list(self.hub.models()),
+            "models": list(self.hub.served().models),
             "pid": psutil.Process().pid,
             "rss_bytes": psutil.Process().memory_info().rss,
             "engines": [
                 {
-                    "id": engine.id,
-                    "ready": engine.id in states,
-                    "trouble": trouble.get(engine.id, ""),
-                    **_process(engine),
-                    "state": states.get(engine.id),
+                    "id": view.id,
+                    "ready": view.state is not None,
+                    "draining": view.draining,
+                    "trouble": view.trouble,
+                    **view.facts,
+                    "state": view.state,
                 }
-                for engine in self.engines
+                for view in self.room.views()
             ],
         }
 
@@ -115,6 +121,9 @@ class App:
                 "hubbub_engine_hangs_total": [({}, seen.engine_hangs)],
                 "hubbub_answers_resumed_total": [({}, seen.resumed)],
                 "hubbub_engine_up": [({"engine": e.id}, e.id in self.dispatcher.states) for e in self.engines],
+                "hubbub_engine_draining": [
+                    ({"engine": e.id}, e.id in self.dispatcher.scheduler.draining) for e in self.engines
+                ],
                 "hubbub_engine_sequences": [({"engine": e}, b.sequences) for e, b in view.engines.items()],
                 "hubbub_engine_sequences_max": [({"engine": e}, b.max_sequences) for e, b in view.engines.items()],
                 "hubbub_engine_kv_tokens": [({"engine": e}, b.kv_tokens) for e, b in view.engines.items()],
@@ -130,7 +139,7 @@ class App:
 
 def _process(engine: Engine) -> dict[str, Any]:
     """Process id, memory with all children, and restarts of an engine that we run ourselves; nothing for others."""
-    if not isinstance(engine, ProcessEngine):
+    if not isinstance(engine, Supervised):
         return {}
     status = engine.supervisor.status
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -158,14 +167,19 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     when the user comes.
     """
     data = data_folder(settings)
-    engines = (await asyncio.to_thread(engine_of, settings, data),)
+    asked = engine_specs(settings, data / "logs")
+    engines = tuple([await asyncio.to_thread(engine_of, spec) for spec in asked])
+    kinds = {spec.id: spec.kind for spec in asked}
     clock, telemetry = SystemClock(), Telemetry()
     scheduling = settings.scheduler if weights is None else replace(settings.scheduler, user_weights=weights)
     store = await open_store(placed(settings.store, data))
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
-    return App(settings, store, dispatcher, hub, chats, telemetry, engines, doors or Doors(), PlanService())
+    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)})
+    return App(
+        settings, store, dispatcher, hub, chats, telemetry, tuple(asked), engines, room, doors or Doors(), PlanService()
+    )
 
 
 def placed(config: StoreConfig, data: Path) -> StoreConfig:
@@ -173,24 +187,42 @@ def placed(config: StoreConfig, data: Path) -> StoreConfig:
     return config if config.in_memory else replace(config, path=str(data / config.path))
 
 
-def engine_of(settings: Settings, data: Path) -> Engine:
-    """The engine that the settings name. Raises ConfigError or NotFound (no such model)."""
+def engine_specs(settings: Settings, logs: Path) -> list[EngineSpec]:
+    """What the settings ask for: the engines of ``[engines.NAME]``, or the one of ``[engine]``. Raises ConfigError."""
+    if settings.engines:
+        return list(specs(settings.engines, logs, Path(settings.server.engines)))
     engine = settings.engine
     remote = engine.kind.startswith(("http://", "https://"))
     kind = kind_of("openai" if remote else engine.kind)
-    options = {"openvino": settings.openvino, "simulated": SimulatedOptions(engine.flags)}.get(kind.name)
-    return kind.build(
+    return [
         EngineSpec(
-            EngineId(engine.kind),
+            EngineId(kind.name),
             kind.name,
-            data / "logs",
+            logs,
             model=engine.model,
             url=engine.kind if remote else "",
             api_key=engine.api_key,
-            options=options,
+            options={"openvino": settings.openvino, "simulated": SimulatedOptions(engine.flags)}.get(kind.name),
             environments=Path(settings.server.engines),
         )
-    )
+    ]
+
+
+def engine_of(spec: EngineSpec) -> Engine:
+    """Raises ConfigError or NotFound (no such model), with the engine's name."""
+    try:
+        return kind_of(spec.kind).build(spec)
+    except (ConfigError, NotFound) as error:
+        raise type(error)(f"engine {spec.id}: {error.message}", param=error.param) from None
+
+
+def _check_adapters(app: App) -> None:
+    """Raises ConfigError for an adapter that an engine was asked to load, and runs without."""
+    for spec in app.specs:
+        state = app.dispatcher.states.get(spec.id)
+        missing = [name for name in spec.adapters if state is not None and name not in state.adapters]
+        if missing:
+            raise ConfigError(f"engine {spec.id}: the kind {spec.kind} did not load the adapters {', '.join(missing)}")
 
 
 @contextlib.asynccontextmanager
@@ -206,7 +238,9 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         stack.push_async_callback(app.store.close)
         stack.push_async_callback(app.dispatcher.close)
         stack.push_async_callback(app.planner.close)
+        stack.push_async_callback(app.room.close)
         await app.dispatcher.start()
+        _check_adapters(app)
         await app.hub.start()
         serving = runner(app.web())
         await serving.setup()

@@ -457,7 +457,9 @@ class TestAnswers:
             tools=({"type": "function", "function": {"name": "look"}},),
             tool_choice={"type": "function", "function": {"name": "look"}},
         )
-        for number, asked in enumerate((Asked("Be brief.", sampling, Priority.BULK, 2, parked=True), Asked())):
+        for number, asked in enumerate(
+            (Asked("Be brief.", sampling, Priority.BULK, 2, parked=True, adapter="x"), Asked())
+        ):
             answer = replace(an_answer(f"resp_{number}"), asked=asked)
             await store.commit(AnswerSaved(answer))
             assert await store.answer(ANN, answer.id) == answer

@@ -100,6 +100,88 @@ def test_config_show_tells_values_and_sources_and_hides_secrets(tmp_path: Path) 
     assert "9000" in table
 
 
+POOLS = """
+[server]
+port = 9
+[engines.sim]
+kind = "simulated"
+replicas = 2
+[engines.far]
+url = "http://127.0.0.1:9"
+api_key_env = "FAR_KEY"
+"""
+
+
+def test_config_show_and_doctor_know_the_engines_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "hubbub.toml").write_text(POOLS)
+    done = hubbub("config", "show", "--json", cwd=tmp_path, FAR_KEY="sk-1")
+    told = json.loads(done.stdout)
+    assert told["engines.sim.replicas"] == {"value": 2, "source": "hubbub.toml"}
+    assert told["engines.far.api_key"]["value"] == "(hidden)"
+    assert told["engines.far.options.kv_tokens"]["source"] == "default"
+    assert "engine.kind" not in told
+    assert "sk-1" not in done.stdout
+    examined = hubbub("doctor", "--port", "0", "--json", cwd=tmp_path, FAR_KEY="sk-1")
+    findings = {finding["name"]: finding for finding in json.loads(examined.stdout)["findings"]}
+    assert findings["engines.sim"]["grade"] == "good"
+    assert findings["engines.far"]["grade"] == "note", "the server can start without it"
+    assert examined.returncode == 0
+    missing = hubbub("config", "show", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr) == (
+        2,
+        "hubbub: engines.far.api_key_env: FAR_KEY is not set in the environment\n",
+    )
+
+
+def test_engine_list_without_a_server_tells_the_kinds_and_how_to_start_one(tmp_path: Path) -> None:
+    (tmp_path / "hubbub.toml").write_text("[server]\nport = 9\n")
+    done = hubbub("engine", "list", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "openvino" in done.stdout
+    assert "no Hubbub answers at http://127.0.0.1:9" in done.stdout
+    drained = hubbub("engine", "drain", "sim", cwd=tmp_path)
+    assert drained.returncode == 2
+    assert "start it with `hubbub serve`" in drained.stderr
+    kinds = json.loads(hubbub("engine", "list", "--json", cwd=tmp_path).stdout)["kinds"]
+    assert {"openvino", "openai", "simulated"} <= {kind["kind"] for kind in kinds}
+
+
+def test_engines_of_a_running_server(tmp_path: Path) -> None:
+    (tmp_path / "hubbub.toml").write_text('[server]\nport = 0\n[engines.sim]\nkind = "simulated"\nreplicas = 2\n')
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
+    argv = [sys.executable, "-m", "hubbub", "serve"]
+    server = subprocess.Popen(argv, cwd=tmp_path, env=inherited, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        url = server.stdout.readline().split()[-1]
+        at = ("--server", url)
+        assert hubbub("engine", "drain", "sim-2", "--wait", *at, cwd=tmp_path).stdout == (
+            "sim-2 is given nothing new and runs nothing\n"
+        )
+        listed = hubbub("engine", "list", *at, cwd=tmp_path).stdout
+        assert "ready, draining" in next(line for line in listed.splitlines() if line.startswith(" sim-2"))
+        assert hubbub("engine", "drain", "sim-2", "--undo", *at, cwd=tmp_path).returncode == 0
+        unknown = hubbub("engine", "drain", "sim-3", *at, cwd=tmp_path)
+        assert (unknown.returncode, unknown.stderr) == (
+            2,
+            f"hubbub: {url} says: there is no engine 'sim-3'; there is sim, sim-2\n",
+        )
+        assert "sim is being restarted" in hubbub("engine", "restart", "sim", *at, cwd=tmp_path).stdout
+        checked = hubbub("engine", "check", url, "--json", cwd=tmp_path)
+        assert (checked.returncode, json.loads(checked.stdout)["ok"]) == (0, True)
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stdout.close()
+
+
+def test_engine_check_of_nobody(tmp_path: Path) -> None:
+    done = hubbub("engine", "check", "http://127.0.0.1:9", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "does not answer" in done.stdout
+    assert hubbub("engine", "check", "localhost", cwd=tmp_path).returncode == 2
+
+
 def test_engine_simulate_has_its_own_help(tmp_path: Path) -> None:
     done = hubbub("engine", "simulate", "--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -36,7 +36,7 @@ from hubbub.runtime.run import replayed
 from hubbub.store.memory import MemoryStore
 from support.house import FAST, ME, House, house, says
 
-LONG = SimulatedConfig(voice=Voice(output_median=60, output_sigma=0), pace=FAST)
+LONG = SimulatedConfig(voice=Voice(output_median=60, output_sigma=0, adapters=("x",)), pace=FAST)
 SLOW = replace(FAST, base=0.02)
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {
     f"field_{n}": {"type": "integer", "minimum": n} for n in range(20)
@@ -71,12 +71,12 @@ async def expected(text: str, **more: object) -> Answer:
 @pytest.mark.parametrize("orderly", [True, False])
 async def test_a_stream_goes_on_after_a_restart_as_if_nothing_had_been(orderly: bool) -> None:
     sampling = Sampling(seed=5, max_tokens=50, temperature=0.5)
-    whole = await expected("Talk", sampling=sampling, instructions="Be long.")
+    whole = await expected("Talk", sampling=sampling, instructions="Be long.", adapter="x")
     store = MemoryStore()
     shown: list[bytes] = []
     live: Live | None = None
     first = await alive(store)
-    chat = await first.chats.create(ME, [], style=Style(system_prompt="Be long.", temperature=0.5))
+    chat = await first.chats.create(ME, [], style=Style(system_prompt="Be long.", temperature=0.5, adapter="x"))
     live = await first.hub.ask(first.ask("Talk", chat=chat.id, sampling=replace(sampling, temperature=None)))
     for _ in range(3):
         await live.more(len(live.deltas) + 3)

@@ -16,6 +16,7 @@ from hubbub.core.events import (
     Command,
     Dispatch,
     EngineDown,
+    EngineDraining,
     EngineUp,
     Event,
     Failed,
@@ -33,15 +34,18 @@ from hubbub.core.types import (
     ChatId,
     EngineId,
     EngineState,
+    Message,
     Priority,
     Request,
     RequestId,
+    Role,
     Sampling,
     Usage,
     UserId,
 )
 
 MODELS = ("m", "n")
+ADAPTERS = ("x", "y")
 ENGINES = tuple(EngineId(name) for name in "ef")
 
 
@@ -61,6 +65,7 @@ class World:
 
     lives: dict[RequestId, Life] = field(default_factory=dict)
     engines: dict[EngineId, EngineState] = field(default_factory=dict)
+    draining: set[EngineId] = field(default_factory=set)
 
     def live(self) -> list[Life]:
         return [life for life in self.lives.values() if not life.ended]
@@ -70,6 +75,10 @@ class World:
 
     def waiting(self, priority: Priority) -> list[Life]:
         return [life for life in self.live() if life.engine is None and life.request.priority is priority]
+
+
+def serves(state: EngineState, request: Request) -> bool:
+    return request.model in state.models and request.adapter in ("", *state.adapters)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -84,6 +93,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             lookahead=st.integers(1, 3),
             chat_reserve=st.sampled_from([0.0, 0.3]),
             expected_output=st.sampled_from([0.0, 100.0]),
+            affinity_bound=st.sampled_from([1.0, 1.25, float("inf")]),
             half_life_s=st.sampled_from([0.01, 60.0, float("inf")]),
             user_weights=st.sampled_from([{}, {"u0": 3.0}]),
         ),
@@ -134,22 +144,28 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert life.engine is None
         assert life.attempts < self.config.max_attempts
         assert request.model in state.models
+        assert engine not in self.world.draining
+        assert request.adapter in ("", *state.adapters)
         running = self.world.on(engine)
+        assert state.mixes_adapters or {other.request.adapter for other in running} <= {request.adapter}
         assert len(running) < state.max_sequences
         prompts = sum(other.request.prompt_tokens for other in running) + request.prompt_tokens
         assert not running or prompts <= state.kv_tokens * self.config.kv_headroom
         if request.priority is Priority.BULK:
-            chats = [chat for chat in self.world.waiting(Priority.CHAT) if chat.request.model in state.models]
+            chats = [chat for chat in self.world.waiting(Priority.CHAT) if serves(state, chat.request)]
             assert not chats, "bulk went before a chat"
             free = state.max_sequences - len(running) - 1
             assert free >= state.max_sequences * self.config.chat_reserve - 1e-9 or not running
         earlier = [
             other
             for other in self.world.waiting(request.priority)
-            if (other.request.chat, other.request.model) == (request.chat, request.model)
+            if self.line(other.request) == self.line(request)
             and list(self.world.lives).index(other.request.id) < list(self.world.lives).index(request.id)
         ]
         assert not earlier, "a chat's requests changed places"
+
+    def line(self, request: Request) -> tuple[str, str, str]:
+        return request.chat, request.model, request.adapter
 
     def pick(self, data: st.DataObject, lives: list[Life]) -> RequestId:
         return data.draw(st.sampled_from([life.request.id for life in lives]))
@@ -162,8 +178,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         prompt=st.sampled_from([1, 100, 100, 400, 2000]),
         most=st.sampled_from([None, 1, 50]),
         bulk=st.sampled_from([False, False, True]),
+        adapter=st.sampled_from(["", "", *ADAPTERS]),
+        said=st.integers(0, 2),
     )
-    def arrive(self, who: int, model: str, prompt: int, most: int | None, bulk: bool) -> None:
+    def arrive(self, who: int, model: str, prompt: int, most: int | None, bulk: bool, adapter: str, said: int) -> None:
         self.count += 1
         request = Request(
             RequestId(f"r{self.count}"),
@@ -172,7 +190,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             model,
             prompt,
             Priority.BULK if bulk else Priority.CHAT,
+            messages=tuple(Message(role, "hello") for role in (Role.USER, Role.ASSISTANT, Role.USER)[:said]),
             sampling=Sampling(max_tokens=most),
+            adapter=adapter,
         )
         self.world.lives[request.id] = Life(request)
         self.feed(Arrived(request))
@@ -217,9 +237,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         models=st.sampled_from([MODELS[:1], MODELS[:1], MODELS, MODELS[1:]]),
         sequences=st.sampled_from([0, 1, 2, 4, 4]),
         kv=st.sampled_from([300, 1000, 1000]),
+        adapters=st.sampled_from([ADAPTERS, ADAPTERS, ADAPTERS[:1], ()]),
+        mixes=st.booleans(),
     )
-    def engine_up(self, engine: EngineId, models: tuple[str, ...], sequences: int, kv: int) -> None:
-        state = EngineState(models, 8192, sequences, kv)
+    def engine_up(
+        self,
+        engine: EngineId,
+        models: tuple[str, ...],
+        sequences: int,
+        kv: int,
+        adapters: tuple[str, ...] = ADAPTERS,
+        mixes: bool = True,
+    ) -> None:
+        state = EngineState(models, 8192, sequences, kv, adapters=adapters, mixes_adapters=mixes)
         self.world.engines[engine] = state
         self.feed(EngineUp(engine, state))
 
@@ -233,6 +263,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(engine=st.sampled_from(ENGINES))
     def engine_queues(self, engine: EngineId) -> None:
         self.feed(Queueing(engine))
+
+    @rule(engine=st.sampled_from(ENGINES), draining=st.booleans())
+    def drain(self, engine: EngineId, draining: bool) -> None:
+        (self.world.draining.add if draining else self.world.draining.discard)(engine)
+        self.feed(EngineDraining(engine, draining))
 
     @rule(seconds=st.sampled_from([1.0, 100.0, 1e6]))
     def tick(self, seconds: float) -> None:
@@ -261,16 +296,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not hasattr(self, "scheduler"):
             return
         for engine, state in self.world.engines.items():
-            if state.max_sequences and not self.world.on(engine):
+            if state.max_sequences and not self.world.on(engine) and engine not in self.world.draining:
                 waiting = [life for life in self.world.live() if life.engine is None]
-                assert not any(life.request.model in state.models for life in waiting)
+                assert not any(serves(state, life.request) for life in waiting)
 
     def teardown(self) -> None:
         """Whatever happened: with an engine up and finishing, all that wait are served, in bounded dispatches."""
         if not hasattr(self, "scheduler"):
             return
         for engine in ENGINES:
-            self.engine_up(engine, MODELS, 2, 1000)
+            self.drain(engine, False)
+            self.engine_up(engine, MODELS, 2, 1000, mixes=False)
         for _ in range(2 * len(self.world.live()) * self.config.max_attempts + 1):
             running = [life for life in self.world.live() if life.engine is not None]
             if not running:

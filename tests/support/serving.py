@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from hubbub.gateway.sse import Streams
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
+from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
@@ -85,11 +86,12 @@ async def served(
     send_buffer: int | None = None,
     restart_s: float = 1.0,
     patience_s: float = PATIENCE_S,
+    others: Sequence[SimulatedEngine] = (),
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
     ``send_buffer``: bytes the kernel takes of a connection before the server has to wait for the reader.
-    ``restart_s``: how long a crashed engine is away.
+    ``restart_s``: how long a crashed engine is away. ``others``: engines beside the one of these settings.
     """
     from openai import AsyncOpenAI  # takes a second, and most who import this module serve nothing
 
@@ -98,7 +100,7 @@ async def served(
         EngineId("sim"), SimulatedConfig(voice=voice, pace=pace, faults=faults, restart_s=restart_s)
     )
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
-    dispatcher = Dispatcher([engine], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
+    dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
     hub = Hub(store, dispatcher, clock, telemetry)
     chats = Chats(store, clock, random_id, hub.busy)
 
@@ -107,7 +109,14 @@ async def served(
         return {"status": "ok" if states else "down", "ready": bool(states), "engines": states}
 
     app = create_app(
-        hub, chats, store, gateway or GatewayConfig(), health=health, metrics=lambda: "up 1\n", rules=rules
+        hub,
+        chats,
+        store,
+        gateway or GatewayConfig(),
+        engines=EngineRoom(dispatcher),
+        health=health,
+        metrics=lambda: "up 1\n",
+        rules=rules,
     )
     await dispatcher.start()
     await hub.start()

@@ -12,6 +12,7 @@ from hubbub.core.events import (
     Command,
     Dispatch,
     EngineDown,
+    EngineDraining,
     EngineUp,
     Event,
     Failed,
@@ -55,6 +56,7 @@ def ask(
     most: int | None = None,
     bulk: bool = False,
     model: str = "m",
+    adapter: str = "",
 ) -> Arrived:
     return Arrived(
         Request(
@@ -65,6 +67,7 @@ def ask(
             prompt,
             BULK if bulk else CHAT,
             sampling=Sampling(max_tokens=most),
+            adapter=adapter,
         )
     )
 
@@ -202,7 +205,7 @@ def test_engine_loss_moves_requests_to_another() -> None:
 
 def test_a_lost_one_takes_its_place_between_others_of_its_chat() -> None:
     desk = Desk()
-    desk(up(1), up(1, engine=F), ask("a1", "ann", "a"), ask("a2", "ann", "a"), ask("a3", "ann", "a"))
+    desk(up(1), ask("a1", "ann", "a"), up(1, engine=F), ask("a2", "ann", "a"), ask("a3", "ann", "a"))
     assert desk(EngineDown(E)) == [Wait(r("a1"), 1)]
     assert desk(EngineDown(F)) == [Wait(r("a2"), 2)]
     assert desk(up(3)) == [run("a1"), run("a2"), run("a3")]
@@ -359,10 +362,88 @@ def test_a_hold_for_bulk_does_not_stop_chats() -> None:
     assert desk(Progressed({r("big"): 1})) == [run("b2")]
 
 
-def test_placement_takes_the_freest() -> None:
+def test_a_chat_returns_to_its_replica_until_that_is_loaded_past_the_bound() -> None:
+    desk = Desk(affinity_bound=1.0)
+    desk(up(9, engine=F, models=("other",)), up(9), ask("a1", chat="a"), up(9, engine=F), done("a1"))
+    assert desk(ask("a2", chat="a")) == [run("a2")], "its fair share of one is one"
+    assert desk(ask("a3", chat="a")) == [run("a3", F)], "two of two would be past it"
+    assert desk(done("a2"), done("a3"), ask("a4", chat="a"))[-1] == run("a4", F), "its prefix is there, too, and newer"
+
+
+def test_a_chat_moves_when_its_replica_dies_or_drains() -> None:
     desk = Desk()
-    desk(up(2), up(4, engine=F), up(9, engine=EngineId("g"), models=("other",)))
-    assert desk(ask("a"), ask("b"), ask("c"), ask("d")) == [run("a", E), run("b", F), run("c", F), run("d", E)]
+    desk(up(9, engine=F, models=("other",)), up(9), ask("a1", chat="a"), up(9, engine=F), done("a1"))
+    assert desk(EngineDraining(E), ask("a2", chat="a")) == [run("a2", F)]
+    assert desk(EngineDraining(E, False), done("a2"), ask("a3", chat="a"))[-1] == run("a3", F)
+    assert desk(EngineDown(F)) == [run("a3", E)]
+
+
+def test_without_a_bound_a_chat_stays_while_there_is_room() -> None:
+    desk = Desk(affinity_bound=float("inf"))
+    desk(up(9, engine=F, models=("other",)), up(3), ask("a1", chat="a"), up(9, engine=F))
+    assert desk(ask("a2", chat="a"), ask("a3", chat="a")) == [run("a2"), run("a3")]
+    assert desk(ask("a4", chat="a")) == [run("a4", F)]
+
+
+def test_loads_are_bounded_by_the_size_of_the_replicas() -> None:
+    desk = Desk(affinity_bound=1.0)
+    desk(up(2), up(6, engine=F), up(9, engine=EngineId("g"), models=("other",)))
+    where = [command.engine for i in range(8) for command in desk(ask(f"r{i}")) if isinstance(command, Dispatch)]
+    assert (where.count(E), where.count(F)) == (2, 6)
+
+
+def test_a_draining_engine_ends_what_it_runs_and_gets_nothing() -> None:
+    desk = Desk(max_queue_seconds=60)
+    assert desk(up(2), ask("a"), EngineDraining(E)) == [run("a")]
+    assert desk.scheduler.draining == {E}
+    assert desk(ask("b")) == [Wait(r("b"), 1)]
+    assert desk(done("a"), up(3), Ticked()) == [finished("a")]
+    assert desk(EngineDown(E), up(2)) == [], "it drains still when it is back"
+    assert desk(EngineDraining(E, False)) == [run("b")]
+    assert desk(EngineDraining(E), Failed(r("b"), "engine_lost", "lost", retryable=True)) == [Wait(r("b"), 1)]
+    assert desk(Ticked(), after=70)[0].request == r("b"), "a drained pool is nobody's, and patience ends"
+
+
+def test_a_hold_ends_when_its_engine_drains() -> None:
+    desk = Desk(max_bypass=1)
+    desk(up(2, kv=1000), ask("a", prompt=500), ask("big", prompt=900), ask("c", prompt=10))
+    assert desk(EngineDraining(E), EngineDraining(E, False)) == []
+    assert desk(done("c"), done("a"))[-1] == run("big")
+
+
+def test_an_adapter_is_a_pool_of_its_own() -> None:
+    desk = Desk()
+    plain, tuned = EngineState(("m",), 8192, 4, 10_000), EngineState(("m",), 8192, 4, 10_000, adapters=("x",))
+    assert desk(EngineUp(E, plain), ask("a", adapter="x")) == [Wait(r("a"), 1)]
+    assert desk(EngineUp(F, tuned)) == [run("a", F)]
+    assert desk(ask("b", adapter="x"), ask("c", adapter="x")) == [run("b", F), run("c", F)]
+    assert desk(Ticked(), EngineDown(F)) == [Wait(r("a"), 1), Wait(r("b"), 2), Wait(r("c"), 3)]
+    assert desk(Ticked(), after=1000)[0].message.startswith("no engine has served m with the adapter x for")  # type: ignore[union-attr]
+
+
+def test_an_engine_that_cannot_mix_adapters_takes_turns() -> None:
+    desk = Desk(max_bypass=2)
+    state = EngineState(("m",), 8192, 3, 10_000, adapters=("x",), mixes_adapters=False)
+    desk(EngineUp(E, state), ask("a1", "ann"))
+    assert desk(ask("b", "bob", adapter="x")) == [Wait(r("b"), 1)]
+    assert desk(ask("a2", "cid"), ask("a3", "dan")) == [run("a2"), run("a3")], "may pass, twice"
+    assert desk(done("a1"), ask("a4", "eve"))[-1] == Wait(r("a4"), 1), "then the engine is held"
+    assert desk(done("a2"), done("a3"))[-1] == run("b"), "until it is idle"
+    assert desk(ask("b2", "fay", adapter="x"), ask("b3", "gil", adapter="x")) == [run("b2"), run("b3")], "its own pass"
+    assert desk(done("b"), ask("b4", "hal", adapter="x"))[-1] == Wait(r("b4"), 1), "a4, too, only so often"
+    assert desk(done("b2"), done("b3"))[-1] == run("a4")
+
+
+def test_replicas_that_cannot_mix_gather_an_adapter_each() -> None:
+    desk = Desk()
+    state = EngineState(("m",), 8192, 8, 10_000, adapters=("x", "y"), mixes_adapters=False)
+    desk(EngineUp(E, state), EngineUp(F, state))
+    first = {a: desk(ask(a, adapter=a))[0] for a in ("x", "y")}
+    for adapter, command in first.items():
+        again = desk(ask(f"{adapter}2", adapter=adapter))[0]
+        assert isinstance(command, Dispatch)
+        assert isinstance(again, Dispatch)
+        assert again.engine == command.engine
 
 
 def test_models_do_not_wait_for_each_other() -> None:

@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 
 from hubbub import __version__
 from hubbub.core.errors import ConfigError
+from hubbub.engines.catalog import KINDS
+from hubbub.engines.config import EngineTable
 from hubbub.engines.machine import Machine, choose_engine, inspect_machine
 from hubbub.engines.model_hub import HubAccess, cached_file
 from hubbub.engines.models import BUNDLED, DEFAULT_REPO, bundled_model, resolve_model
@@ -52,9 +54,16 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     machine = inspect_machine()
-    findings = [_versions(), *_hardware(machine), _engine(settings, machine)]
-    if settings.engine.kind == "openvino":
-        findings.append(_model(settings.engine.model))
+    findings = [_versions(), *_hardware(machine)]
+    if settings.engines:
+        pools = [found for name, table in settings.engines.items() for found in _pool(name, table, machine)]
+        if any(found.grade is Grade.GOOD for found in pools):  # a server starts with the engines that answer
+            pools = [replace(f, grade=Grade.NOTE) if f.grade is Grade.BAD and f.facts.get("url") else f for f in pools]
+        findings += pools
+    else:
+        findings.append(_engine(settings, machine))
+        if settings.engine.kind == "openvino":
+            findings.append(_model(settings.engine.model))
     return [*findings, _data(Path(settings.server.data)), _port(settings.server.host, settings.server.port), _files()]
 
 
@@ -86,6 +95,20 @@ def _hardware(machine: Machine) -> list[Finding]:
         ),
         Finding("graphics", Grade.GOOD, gpus or "no NVIDIA GPU found", {"gpus": [gpu.name for gpu in machine.gpus]}),
     ]
+
+
+def _pool(name: str, table: EngineTable, machine: Machine) -> list[Finding]:
+    """One ``[engines.NAME]``."""
+    kind, at = KINDS[table.kind_name], f"engines.{name}"
+    many = f", {table.replicas} replicas" if table.replicas > 1 else ""
+    if table.url:
+        found = _remote(table.url, table.api_key)
+        return [replace(found, name=at, facts={**found.facts, "url": table.url})]
+    if kind.name != "openvino":
+        return [Finding(at, Grade.GOOD, f"{kind.summary}{many}", {"engine": kind.name})]
+    choice = choose_engine(machine)
+    found = Finding(at, Grade.GOOD if choice.engine else Grade.BAD, f"{choice.why}{many}", {"engine": choice.engine})
+    return [found, replace(_model(table.model), name=f"{at}.model")]
 
 
 def _engine(settings: Settings, machine: Machine) -> Finding:

@@ -39,14 +39,17 @@ def show(
 
 def effective(file: Path | None) -> list[tuple[str, Any, str]]:
     """Key, value and source of every setting. Raises ConfigError."""
-    from hubbub.settings import keys, load
+    from hubbub.settings import engine_values, keys, load
 
     loaded = load({}, file=file)
-    rows = []
+    values = []
     for key, entry in keys():
         section, _, name = key.partition(".")
-        value = getattr(getattr(loaded.settings, section), name)
-        if entry.metadata.get("secret") and value:
-            value = SECRET
-        rows.append((key, value, loaded.sources.get(key, "default")))
-    return rows
+        if not (loaded.settings.engines and section in ("engine", "openvino")):  # these do not hold then
+            values.append((key, entry, getattr(getattr(loaded.settings, section), name)))
+    for name, table in loaded.settings.engines.items():
+        values += engine_values(name, table)
+    return [
+        (key, SECRET if entry.metadata.get("secret") and value else value, loaded.sources.get(key, "default"))
+        for key, entry, value in values
+    ]

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from hubbub import __version__
-from hubbub.cli import config, demo, doctor, engine, keys, plan, serve, store
+from hubbub.cli import config, corpus, demo, doctor, engine, keys, plan, serve, store
 from hubbub.core.errors import HubbubError
 
 EXIT_ERROR = 2
@@ -29,6 +29,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 app.add_typer(plan.plan_app, name="plan")
+app.add_typer(corpus.app, name="corpus")
 
 
 @app.command()

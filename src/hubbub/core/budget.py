@@ -53,6 +53,7 @@ class EngineBudget:
         "sequences",
         "state",
         "steering",
+        "voices",
     )
 
     def __init__(
@@ -65,6 +66,8 @@ class EngineBudget:
         self.kv_used = 0
         self.held: dict[Priority, RequestId] = {}
         """For whom room is being held, by class: nobody else of that class, or of a lower one, is admitted."""
+        self.voices: dict[str, int] = {}
+        """Leases by LoRA adapter; the empty name is the model itself."""
         self._headroom = headroom
         self._chat_reserve = chat_reserve
         self.resize(state)
@@ -110,17 +113,25 @@ class EngineBudget:
         sequences = 1.0 - len(self.leases) / self.sequences if self.sequences > 0 else 0.0
         return min(sequences, 1.0 - self.kv_used / self._kv) if self._kv else sequences
 
-    def lease(self, request: RequestId, tokens: int) -> None:
+    def speaks(self, adapter: str) -> bool:
+        """Whether a request with this adapter can be decoded beside what runs here."""
+        return self.state.mixes_adapters or not self.leases or (len(self.voices) == 1 and adapter in self.voices)
+
+    def lease(self, request: RequestId, tokens: int, adapter: str = "") -> None:
         self.leases[request] = tokens
         self.kv_used += tokens
+        self.voices[adapter] = self.voices.get(adapter, 0) + 1
 
     def grow(self, request: RequestId, tokens: int) -> None:
         """Raise the lease to ``tokens`` in all."""
         self.kv_used += tokens - self.leases[request]
         self.leases[request] = tokens
 
-    def release(self, request: RequestId) -> None:
+    def release(self, request: RequestId, adapter: str = "") -> None:
         self.kv_used -= self.leases.pop(request)
+        self.voices[adapter] -= 1
+        if not self.voices[adapter]:
+            del self.voices[adapter]
 
     def load(self) -> EngineLoad:
         return EngineLoad(len(self.leases), self.state.max_sequences, self.kv_used, self.state.kv_tokens)
@@ -134,3 +145,5 @@ class EngineBudget:
         require(
             all(tokens >= 0 for tokens in self.leases.values()), f"engine {self.id}: a lease is negative: {self.leases}"
         )
+        voices = sum(self.voices.values())
+        require(voices == len(self.leases), f"engine {self.id}: {len(self.leases)} leases, by adapter {self.voices}")

@@ -45,6 +45,10 @@ class SchedulerConfig:
         default=0.15,
         metadata={"help": "seconds up to which bulk may lengthen the time between a chat's tokens, in any case"},
     )
+    affinity_bound: float = field(
+        default=1.25,
+        metadata={"help": "times its fair share of a pool's requests up to which a replica takes back its own chats"},
+    )
     prefill_cost: float = field(default=0.25, metadata={"help": "weight of a prompt token in fairness"})
     decode_cost: float = field(default=1.0, metadata={"help": "weight of an output token in fairness"})
     half_life_s: float = field(default=60.0, metadata={"help": "seconds after which service had counts half"})
@@ -58,7 +62,7 @@ class SchedulerConfig:
     def __post_init__(self) -> None:
         checks: tuple[tuple[Callable[[float], bool], str, tuple[str, ...]], ...] = (
             (lambda v: v >= 0, "0 or more", ("max_queued", "max_queued_bulk", "max_bypass", "max_debt")),
-            (lambda v: v >= 1, "1 or more", ("max_attempts", "lookahead")),
+            (lambda v: v >= 1, "1 or more", ("max_attempts", "lookahead", "affinity_bound")),
             (lambda v: 0 < v <= 1, "above 0, at most 1", ("kv_headroom",)),
             (lambda v: 0 <= v < 1, "0 or more, below 1", ("chat_reserve",)),
             (lambda v: 0 <= v < inf, "0 or more", ("prefill_cost", "max_queue_seconds", "expected_output")),

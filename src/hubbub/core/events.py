@@ -76,11 +76,21 @@ class Queueing:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineDraining:
+    """From now on an engine is given nothing new, or it is again. Holds through its absences, also before it is up."""
+
+    engine: EngineId
+    draining: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed, a second or so: queue time-outs are due, bulk is steered, those in line hear how long."""
 
 
-Event = Arrived | Progressed | Finished | Failed | Withdrawn | EngineUp | EngineDown | Queueing | Ticked
+Event = (
+    Arrived | Progressed | Finished | Failed | Withdrawn | EngineUp | EngineDown | EngineDraining | Queueing | Ticked
+)
 
 
 # Commands ----------------------------------------------------------------------------------------------------------

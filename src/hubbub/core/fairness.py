@@ -29,6 +29,7 @@ from hubbub.core.invariant import require
 from hubbub.core.types import ChatId, UserId
 
 if TYPE_CHECKING:
+    from hubbub.core.pool import Pool
     from hubbub.core.waiting import ChatLine, Order, UserLine
 
 RESCALE_AT = 256.0
@@ -56,12 +57,12 @@ class ChatAccount(Account):
         super().__init__(1.0)
         self.id = chat
         self.owner = owner
-        self.lines: dict[str, ChatLine] = {}
-        """Where its requests wait, by model."""
         self.past = 0
         """Tokens of its last turn, prompt and answer: what the next one begins with."""
         self.kept = 1.0
         """Share of that which the engine still had when it was last asked."""
+        self.lines: dict[Pool, ChatLine] = {}
+        """Where its requests wait, by pool."""
 
 
 class UserAccount(Account):
@@ -72,7 +73,7 @@ class UserAccount(Account):
         self.id = user
         self.chats: dict[ChatId, ChatAccount] = {}
         self.level = Level()
-        self.lines: dict[str, UserLine] = {}
+        self.lines: dict[Pool, UserLine] = {}
 
 
 class Level:
@@ -198,7 +199,7 @@ class Fairness:
         for line in owner.lines.values():
             if line.key is not None:
                 line.moved()
-                if (inner := account.lines.get(line.model)) is not None:
+                if (inner := account.lines.get(line.pool)) is not None:
                     inner.moved()
 
     def attained(self, user: UserId, now: float) -> float:

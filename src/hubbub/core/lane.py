@@ -1,8 +1,9 @@
-"""One lane: what waits for one model in one class, which engines serve it, and what is known of its requests."""
+"""One lane: what waits for one pool in one class, which engines serve it, and what is known of its requests."""
 
 from __future__ import annotations
 
 from hubbub.core.budget import EngineBudget
+from hubbub.core.pool import Pool
 from hubbub.core.rate import Rate
 from hubbub.core.ticket import Ticket
 from hubbub.core.types import Priority, Usage
@@ -15,14 +16,14 @@ MIN_RETRY_S, MAX_RETRY_S = 1.0, 120.0
 
 class Lane:
     """``expected``: output tokens of an answer, averaged over those that finished. ``chats``: for bulk, the lane of the
-    same model that goes first. ``tokens``: what all that wait here have to read. ``shared``: the share of a new chat's
+    same pool that goes first. ``tokens``: what all that wait here have to read. ``shared``: the share of a new chat's
     prompt that a prefix cache is expected to have. ``service``: seconds from dispatch to end, averaged like that."""
 
     __slots__ = (
         "chats",
         "engines",
         "expected",
-        "model",
+        "pool",
         "priority",
         "rate",
         "room",
@@ -32,12 +33,12 @@ class Lane:
         "unserved_since",
     )
 
-    def __init__(self, priority: Priority, model: str, expected: float, now: float, chats: Lane | None) -> None:
+    def __init__(self, priority: Priority, pool: Pool, expected: float, now: float, chats: Lane | None) -> None:
         self.priority = priority
-        self.model = model
+        self.pool = pool
         self.expected = expected
         self.chats = chats
-        self.room = WaitingRoom(model)
+        self.room = WaitingRoom(pool)
         self.tokens = 0
         self.shared = 0.0
         self.service = 0.0
@@ -46,7 +47,7 @@ class Lane:
         self.unserved_since = now
 
     def serve(self, engines: list[EngineBudget], now: float) -> None:
-        """These engines have the model now."""
+        """These engines are the pool now."""
         if self.engines and not engines:
             self.unserved_since = now
         self.engines = engines

@@ -4,18 +4,23 @@ Theory of operation. ``next`` asks the lanes in order, chats before bulk, for th
 somewhere. One that is next but does not fit is passed by those behind it, and that is counted; passed too often, it is
 given a hold on one engine. Nobody of its class or a lower one enters a held engine, so its room can only grow, at the
 latest until the engine is idle and takes anything. A hold ends when its request leaves the line, wherever it goes.
+
+``place`` is about one request: of the engines with room for it, the one where its conversation belongs. Where it
+belongs never keeps it waiting, so it has no part in holds. Another adapter in flight, on an engine that cannot mix, is
+no room, and a request that only that keeps out is passed and comes to a hold like any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 
+from hubbub.core.affinity import Affinity, thread_of
 from hubbub.core.budget import EngineBudget
 from hubbub.core.config import SchedulerConfig
 from hubbub.core.invariant import require
 from hubbub.core.lane import Lane
 from hubbub.core.pace import Pace
+from hubbub.core.pool import Pool
 from hubbub.core.steering import Steering
 from hubbub.core.ticket import Ticket
 from hubbub.core.types import EngineId, EngineState, Priority
@@ -30,10 +35,12 @@ class Placement:
         self._config = config
         self.engines: dict[EngineId, EngineBudget] = {}
         self._steering: dict[EngineId, Steering] = {}  # what was learnt of an engine outlives its restarts
-        self.lanes: dict[Priority, dict[str, Lane]] = {c: {} for c in CLASSES}
+        self.lanes: dict[Priority, dict[Pool, Lane]] = {c: {} for c in CLASSES}
         self.queued = dict.fromkeys(CLASSES, 0)
-        self._backlog: dict[Priority, dict[str, Lane]] = {c: {} for c in CLASSES}  # lanes where somebody waits
+        self._backlog: dict[Priority, dict[Pool, Lane]] = {c: {} for c in CLASSES}  # lanes where somebody waits
         self._holding: list[Ticket] = []
+        self._affinity = Affinity(config.affinity_bound)
+        self.draining: set[EngineId] = set()
 
     # Engines and lanes ---------------------------------------------------------------------------------------------
 
@@ -46,6 +53,7 @@ class Placement:
                 steering = Steering(Pace(), config)
                 self._steering[engine_id] = steering
             self.engines[engine_id] = EngineBudget(engine_id, state, config.kv_headroom, config.chat_reserve, steering)
+            self._affinity.met(engine_id)
         else:
             self._release_holds(engine)
             engine.resize(state)
@@ -59,21 +67,29 @@ class Placement:
             self._serve(now)
         return engine
 
-    def lane(self, priority: Priority, model: str, now: float) -> Lane:
-        lane = self.lanes[priority].get(model)
+    def drain(self, engine_id: EngineId, draining: bool, now: float) -> None:
+        """From now on nothing new goes to the engine, or it does again."""
+        (self.draining.add if draining else self.draining.discard)(engine_id)
+        engine = self.engines.get(engine_id)
+        if engine is not None:
+            self._release_holds(engine)
+        self._serve(now)
+
+    def lane(self, priority: Priority, pool: Pool, now: float) -> Lane:
+        lane = self.lanes[priority].get(pool)
         if lane is None:
-            chats = None if priority is CHAT else self.lane(CHAT, model, now)
-            lane = self.lanes[priority][model] = Lane(priority, model, self._config.expected_output, now, chats)
-            lane.serve(self._serving(model), now)
+            chats = None if priority is CHAT else self.lane(CHAT, pool, now)
+            lane = self.lanes[priority][pool] = Lane(priority, pool, self._config.expected_output, now, chats)
+            lane.serve(self._serving(pool), now)
         return lane
 
     def _serve(self, now: float) -> None:
         for lanes in self.lanes.values():
             for lane in lanes.values():
-                lane.serve(self._serving(lane.model), now)
+                lane.serve(self._serving(lane.pool), now)
 
-    def _serving(self, model: str) -> list[EngineBudget]:
-        return [engine for engine in self.engines.values() if model in engine.state.models]
+    def _serving(self, pool: Pool) -> list[EngineBudget]:
+        return [e for e in self.engines.values() if pool.has(e.state) and e.id not in self.draining]
 
     # The line ------------------------------------------------------------------------------------------------------
 
@@ -87,7 +103,7 @@ class Placement:
         lane.room.push(ticket)
         lane.tokens += ticket.prefill
         self.queued[lane.priority] += 1
-        self._backlog[lane.priority][lane.model] = lane
+        self._backlog[lane.priority][lane.pool] = lane
 
     def dequeue(self, ticket: Ticket) -> None:
         lane = ticket.lane
@@ -95,7 +111,7 @@ class Placement:
         lane.tokens -= ticket.prefill
         self.queued[lane.priority] -= 1
         if not lane.room.size:
-            del self._backlog[lane.priority][lane.model]
+            del self._backlog[lane.priority][lane.pool]
         if ticket.holds is not None:
             self._release_hold(ticket, ticket.holds)
 
@@ -146,23 +162,35 @@ class Placement:
         return ticket, engine
 
     def place(self, ticket: Ticket, now: float) -> EngineBudget | None:
-        """The engine for the request: of those with room for it, the one with the largest free share."""
-        lane = ticket.lane
+        """The engine for the request: of those with room for it, the one where its conversation belongs. Not the one
+        of its last attempt, if there is another."""
+        lane, request = ticket.lane, ticket.request
         priority = lane.priority
         need = ticket.need(lane.expected)
-        best, best_share = None, -inf
-        for engine in lane.engines:
-            if engine.admits(ticket.request.id, priority, need, now) and (
-                priority is CHAT or not self._chat_waits(engine)
-            ):
-                share = engine.free_share() - (engine is ticket.failed_on)
-                if share > best_share:
-                    best, best_share = engine, share
-        return best
+        free = [
+            engine
+            for engine in lane.engines
+            if engine.admits(request.id, priority, need, now)
+            and engine.speaks(request.adapter)
+            and (priority is CHAT or not self._chat_waits(engine))
+        ]
+        if len(free) > 1 and ticket.failed_on in free:
+            free.remove(ticket.failed_on)
+        if len(free) < 2:
+            return free[0] if free else None
+        if ticket.thread is None:
+            ticket.thread = thread_of(request)
+        return self._affinity.choose(ticket.thread, lane.engines, free)
+
+    def sent(self, ticket: Ticket, engine: EngineBudget) -> None:
+        """The request was given to the engine: what it says next is best asked there."""
+        if self._affinity.useful:
+            if ticket.thread is None:
+                ticket.thread = thread_of(ticket.request)
+            self._affinity.remember(ticket.thread, engine.id)
 
     def _chat_waits(self, engine: EngineBudget) -> bool:
-        chats = self._backlog[CHAT]
-        return bool(chats) and any(model in chats for model in engine.state.models)
+        return any(pool.has(engine.state) for pool in self._backlog[CHAT])
 
     # Holds ---------------------------------------------------------------------------------------------------------
 
@@ -208,12 +236,12 @@ class Placement:
             for lane in lanes.values():
                 lane.room.validate()
                 tokens = sum(ticket.prefill for ticket in lane.room.tickets())
-                require(tokens == lane.tokens, f"{tokens} tokens wait for {lane.model}, {lane.tokens} are counted")
+                require(tokens == lane.tokens, f"{tokens} tokens wait for {lane.pool}, {lane.tokens} are counted")
                 queued += lane.room.size
                 found.update(lane.room.tickets())
-                listed = lane.model in self._backlog[priority]
-                require(listed == bool(lane.room.size), f"{lane.room.size} wait for {lane.model}, in backlog: {listed}")
-                require(lane.engines == self._serving(lane.model), f"the engines of {lane.model} are out of date")
+                listed = lane.pool in self._backlog[priority]
+                require(listed == bool(lane.room.size), f"{lane.room.size} wait for {lane.pool}, in backlog: {listed}")
+                require(lane.engines == self._serving(lane.pool), f"the engines of {lane.pool} are out of date")
             require(queued == self.queued[priority], f"{queued} {priority} wait, {self.queued[priority]} are counted")
         require(found == waiting, f"{len(waiting)} requests should wait, {len(found)} stand in line")
         holds = {(e.id, request) for e in self.engines.values() for request in e.held.values()}

@@ -1,10 +1,10 @@
 """Which request runs next, on which engine: events in, commands out, no clock and no I/O.
 
-Theory of operation. A request that arrives gets a ``Ticket`` and stands in the ``WaitingRoom`` of its lane (its class
-and model). After every event ``_fill`` gives out what room there is, and only then it is known what the event means
-for the request: ``Dispatch``, or ``Wait`` where it still stands in line, or ``Refuse`` where the line is too long. From
-the moment it is accepted a ticket is in exactly one of two places, the waiting room of its lane or the leases of one
-engine, until exactly one ``Close`` takes it out of both. ``validate`` counts all of it again.
+Theory of operation. A request that arrives gets a ``Ticket`` and stands in the ``WaitingRoom`` of its lane (its class,
+model and adapter). After every event ``_fill`` gives out what room there is, and only then it is known what the event
+means for the request: ``Dispatch``, or ``Wait`` where it still stands in line, or ``Refuse`` where the line is too
+long. From the moment it is accepted a ticket is in exactly one of two places, the waiting room of its lane or the
+leases of one engine, until exactly one ``Close`` takes it out of both. ``validate`` counts all of it again.
 
 - Order: chats before bulk; the least served user, then the least served chat, then arrival (``core.fairness``).
   Prefill is charged at dispatch, decode as it progresses, and both are corrected by what the engine reports.
@@ -14,6 +14,9 @@ engine, until exactly one ``Close`` takes it out of both. ``validate`` counts al
 - Where the next request does not fit, smaller ones behind it may pass, ``max_bypass`` times. Then one engine is held
   for it: nobody of its class or a lower one enters there until the request fits (at the latest when the engine is
   idle, as an idle engine takes anything).
+- Where: a conversation returns to the replica that has its beginning (``core.affinity``). Adapters: a request waits for
+  an engine that has its adapter, and on one that cannot mix them for those of another to end; it is passed meanwhile,
+  and so comes to a hold. A draining engine is given nothing, as if it did not serve, and ends what it runs.
 - A lost request goes back to its place by arrival, without being charged for the second prefill. It is the engine's
   fault until it has been tried ``max_attempts`` times.
 - Events about requests that are not running (late words of an attempt that was given up) change nothing.
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -40,6 +44,7 @@ from hubbub.core.events import (
     Command,
     Dispatch,
     EngineDown,
+    EngineDraining,
     EngineUp,
     Event,
     Failed,
@@ -55,6 +60,7 @@ from hubbub.core.fairness import Fairness
 from hubbub.core.invariant import InvariantError, require
 from hubbub.core.lane import output_of
 from hubbub.core.placement import CLASSES, Placement
+from hubbub.core.pool import Pool
 from hubbub.core.ticket import Ticket
 from hubbub.core.types import EngineId, Priority, RequestId, Usage, UserId
 
@@ -103,6 +109,7 @@ class Scheduler:
             EngineUp: self._engine_up,
             EngineDown: self._engine_down,
             Queueing: self._queueing,
+            EngineDraining: self._engine_draining,
             Ticked: self._ticked,
         }
 
@@ -122,7 +129,7 @@ class Scheduler:
         request = event.request
         if request.id in self._tickets:
             raise ValueError(f"request {request.id} has already arrived")
-        lane = self._placement.lane(request.priority, request.model, now)
+        lane = self._placement.lane(request.priority, Pool(request.model, request.adapter), now)
         account = self._fairness[request.priority].enter(request.user, request.chat, now)
         self._arrivals += 1
         most = request.sampling.max_tokens
@@ -226,6 +233,10 @@ class Scheduler:
         if engine is not None:
             engine.steering.trouble(now)
 
+    def _engine_draining(self, event: EngineDraining, now: float, out: list[Command]) -> None:
+        self._placement.drain(event.engine, event.draining, now)
+        self._fill(now, out)
+
     def _ticked(self, event: Ticked, now: float, out: list[Command]) -> None:
         patience = self.config.max_queue_seconds
         for lane in self._placement.unserved():
@@ -233,7 +244,7 @@ class Scheduler:
                 if now - max(ticket.queued_at, lane.unserved_since) >= patience:
                     self._placement.dequeue(ticket)
                     self._drop(ticket, now)
-                    story = f"no engine has served {lane.model} for {patience:g} s"
+                    story = f"no engine has served {lane.pool} for {patience:g} s"
                     out.append(Close(ticket.request.id, Outcome.FAILED, EngineUnavailable.code, story))
         for engine in self._placement.engines.values():
             engine.pace.tick(now)
@@ -259,15 +270,16 @@ class Scheduler:
         ticket.attempts += 1
         ticket.engine = engine
         ticket.reserved = ticket.need(lane.expected)
-        engine.lease(request.id, ticket.reserved)
+        engine.lease(request.id, ticket.reserved, request.adapter)
         engine.pace.began(ticket, now)
+        self._placement.sent(ticket, engine)
         lane.began(now)
         self._running[lane.priority] += 1
         out.append(Dispatch(request.id, engine.id))
 
     def _stop(self, ticket: Ticket, engine: EngineBudget, now: float, counts: bool) -> None:
         """Give its room back. ``counts``: as an end in the rate of ends."""
-        engine.release(ticket.request.id)
+        engine.release(ticket.request.id, ticket.request.adapter)
         engine.pace.left(ticket, now)
         ticket.failed_on, ticket.engine = engine, None
         ticket.lane.ended(now, counts, now - ticket.sent_at)
@@ -337,6 +349,11 @@ class Scheduler:
             for user in sorted(queued | running)
         }
 
+    @property
+    def draining(self) -> AbstractSet[EngineId]:
+        """Engines that are given nothing new."""
+        return self._placement.draining
+
     def position(self, request: RequestId) -> int | None:
         """Its place in line, from 1, as if all that wait cost alike; None if it does not wait."""
         ticket = self._tickets.get(request)
@@ -344,7 +361,7 @@ class Scheduler:
 
     def completion_rate(self, priority: Priority, model: str) -> float:
         """Requests a second that end and make room for the class, 0 before the first."""
-        lane = self._placement.lanes[priority].get(model)
+        lane = self._placement.lanes[priority].get(Pool(model))
         return lane.rate.per_second(self._now) if lane else 0.0
 
     def known_accounts(self) -> int:

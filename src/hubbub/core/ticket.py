@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hubbub.core.types import Priority, Request
 
 if TYPE_CHECKING:
+    from hubbub.core.affinity import Thread
     from hubbub.core.budget import EngineBudget
     from hubbub.core.fairness import ChatAccount
     from hubbub.core.lane import Lane
@@ -50,6 +51,8 @@ class Ticket:
     sent_at: float = 0.0
     spoke: bool = False
     """Whether this attempt has had its first token."""
+    thread: Thread | None = None
+    """Where it belongs; worked out when there is a choice."""
 
     def need(self, expected: float) -> int:
         """KV tokens to reserve when an answer has ``expected`` tokens."""

@@ -286,6 +286,7 @@ class Asked:
     priority: Priority = Priority.CHAT
     interruptions: int = 0
     parked: bool = False
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who is next: the requests of one class that wait for one model, in the order they would be served.
+"""Who is next: the requests of one class that wait for one pool, in the order they would be served.
 
 Theory of operation. Users stand in order of their attained service, inside each user its chats do, and inside a chat
 requests stand in order of arrival. Each of the two outer levels is an ``Order``: a sorted list that stands still while
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from hubbub.core.fairness import Account, ChatAccount, UserAccount
 from hubbub.core.invariant import require
+from hubbub.core.pool import Pool
 
 if TYPE_CHECKING:
     from hubbub.core.ticket import Ticket
@@ -111,32 +112,32 @@ class ChatLine(Line):
 
 
 class UserLine(Line):
-    __slots__ = ("chats", "model")
+    __slots__ = ("chats", "pool")
 
-    def __init__(self, account: UserAccount, order: Order[UserLine], model: str) -> None:
+    def __init__(self, account: UserAccount, order: Order[UserLine], pool: Pool) -> None:
         super().__init__(account, order)
-        self.model = model
+        self.pool = pool
         self.chats: Order[ChatLine] = Order()
 
 
 class WaitingRoom:
-    """All that wait for one model in one class."""
+    """All that wait for one pool of engines in one class."""
 
-    __slots__ = ("model", "size", "users")
+    __slots__ = ("pool", "size", "users")
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
         self.size = 0
         self.users: Order[UserLine] = Order()
 
     def _line(self, account: ChatAccount) -> ChatLine:
-        line = account.lines.get(self.model)
+        line = account.lines.get(self.pool)
         if line is None:
             owner = account.owner
-            user = owner.lines.get(self.model)
+            user = owner.lines.get(self.pool)
             if user is None:
-                user = owner.lines[self.model] = UserLine(owner, self.users, self.model)
-            line = account.lines[self.model] = ChatLine(account, user)
+                user = owner.lines[self.pool] = UserLine(owner, self.users, self.pool)
+            line = account.lines[self.pool] = ChatLine(account, user)
         return line
 
     def push(self, ticket: Ticket) -> None:
@@ -154,7 +155,7 @@ class WaitingRoom:
             self._place(line)
 
     def remove(self, ticket: Ticket) -> None:
-        line = ticket.account.lines[self.model]
+        line = ticket.account.lines[self.pool]
         was_first = line.requests[0] is ticket
         line.requests.remove(ticket)
         line.size -= 1
@@ -198,7 +199,7 @@ class WaitingRoom:
 
     def before(self, ticket: Ticket) -> int:
         """How many of those that wait here would be served before it."""
-        line = ticket.account.lines[self.model]
+        line = ticket.account.lines[self.pool]
         requests = line.requests
         # A chat seldom has more than one request waiting.
         earlier = 0 if requests[0] is ticket else requests.index(ticket)
@@ -213,17 +214,17 @@ class WaitingRoom:
 
     def validate(self) -> None:
         users = self.users.keys
-        require(users == sorted(users), f"the users waiting for {self.model} are out of order")
+        require(users == sorted(users), f"the users waiting for {self.pool} are out of order")
         found = 0
         for key in users:
             user, inside = key[2], sum(chat.size for _, _, chat in key[2].chats.keys)
-            require(user.key is key, f"a user waiting for {self.model} does not know its place")
-            require(user.size == inside > 0, f"a user has {inside} requests waiting for {self.model}, not {user.size}")
+            require(user.key is key, f"a user waiting for {self.pool} does not know its place")
+            require(user.size == inside > 0, f"a user has {inside} requests waiting for {self.pool}, not {user.size}")
             found += inside
             for number, chat in ((number, chat) for _, number, chat in user.chats.keys):
                 numbers = [ticket.number for ticket in chat.requests]
                 require(
                     numbers == sorted(numbers) and len(numbers) == chat.size and numbers[0] == number,
-                    f"a chat waiting for {self.model} has arrivals {numbers}, {chat.size} counted, {number} first",
+                    f"a chat waiting for {self.pool} has arrivals {numbers}, {chat.size} counted, {number} first",
                 )
-        require(found == self.size, f"{found} requests wait for {self.model}, {self.size} are counted")
+        require(found == self.size, f"{found} requests wait for {self.pool}, {self.size} are counted")

@@ -198,7 +198,7 @@ class SimulatedApp:
         voice = self.engine.config.voice
         rows = [
             {"id": name, "object": "model", "created": 0, "owned_by": "hubbub", "max_model_len": voice.context_window}
-            for name in voice.models
+            for name in voice.models + voice.adapters
         ]
         return web.json_response({"object": "list", "data": rows})
 

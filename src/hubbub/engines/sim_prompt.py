@@ -59,7 +59,8 @@ class Voice:
 
     Lengths are drawn from a log-normal distribution: ``output_median`` tokens, ``output_sigma`` the standard deviation
     of its logarithm (0: always the median). ``echo``: it says again what was said in the chat, from the beginning, so
-    that a prompt that reached the wrong chat would show.
+    that a prompt that reached the wrong chat would show. ``adapters``: LoRA adapters, each a model of that name
+    that says something else; ``mixes_adapters``: whether it says that it can decode them together (it always can).
     """
 
     models: tuple[str, ...] = ("simulated",)
@@ -68,6 +69,8 @@ class Voice:
     output_median: int = 150
     output_sigma: float = 0.6
     echo: bool = False
+    adapters: tuple[str, ...] = ()
+    mixes_adapters: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def parse_body(body: Mapping[str, Any]) -> ChatBody:
 
 def speech_of(body: ChatBody, voice: Voice) -> Speech:
     """Raises ModelNotFound, ContextTooLong, BadRequest."""
-    if body.model and body.model not in voice.models:
+    if body.model and body.model not in voice.models + voice.adapters:
         raise ModelNotFound(f"The model `{body.model}` does not exist.", param="model")
     prompt = prompt_tokens(body)
     room = voice.context_window - len(prompt)
@@ -114,7 +117,8 @@ def speech_of(body: ChatBody, voice: Voice) -> Speech:
         )
     most = limit or room
     messages, partial = _split(body)
-    rng = random.Random(_key(body, messages, voice.seed))  # noqa: S311
+    adapter = body.model if body.model in voice.adapters else ""
+    rng = random.Random(_key(body, messages, f"{voice.seed}{adapter}" if adapter else voice.seed))  # noqa: S311
     tool = _forced_tool(body, rng)
     said = _tokens(body, tool, rng, voice, len(tokenize(partial)) + most)
     whole = "".join(said)
@@ -157,7 +161,7 @@ def _split(body: ChatBody) -> tuple[Sequence[_Message], str]:
     return body.messages, ""
 
 
-def _key(body: ChatBody, messages: Sequence[_Message], seed: int) -> int:
+def _key(body: ChatBody, messages: Sequence[_Message], seed: int | str) -> int:
     """What the text depends on: not on where it is cut (max_tokens, stop) nor on what of it is already said."""
     drawn = (
         body.seed,

@@ -93,6 +93,8 @@ class SimulatedEngine:
             context_window=self.config.voice.context_window,
             max_sequences=pace.max_sequences,
             kv_tokens=pace.kv_tokens,
+            adapters=self.config.voice.adapters,
+            mixes_adapters=self.config.voice.mixes_adapters,
             prefix_cache=pace.prefix_cache,
             running=len(batch.running),
             waiting=len(batch.waiting),
@@ -232,7 +234,12 @@ class SimulatedOptions:
 
 def build(spec: EngineSpec) -> SimulatedProcessEngine:
     options = spec.options or SimulatedOptions()
-    return SimulatedProcessEngine(spec.id, spec.logs, shlex.split(options.flags))
+    flags = [word for adapter in spec.adapters for word in ("--adapter", adapter)]
+    if spec.served_name or spec.model:
+        flags += ["--model", spec.served_name or spec.model]
+    if spec.chats:
+        flags += ["--max-sequences", str(spec.chats)]
+    return SimulatedProcessEngine(spec.id, spec.logs, [*flags, *shlex.split(options.flags)])
 
 
 KIND = Kind("simulated", "seeded text at realistic speed, with faults on demand", SimulatedOptions, build)

@@ -72,6 +72,8 @@ def parse_options(arguments: Sequence[str]) -> ServerOptions:
     add("--port", type=int, default=0, help="0: any free one (default)")
     add("--api-key", default="", help="asked for under /v1")
     add("--model", action="append", help="a name to serve; may be repeated (default: simulated)")
+    add("--adapter", action="append", default=[], help="a LoRA adapter to serve; may be repeated")
+    add("--no-mixing", dest="mixes", action="store_false", help="say that adapters cannot be decoded together")
     add("--seed", type=int, default=voice.seed)
     add("--context-window", type=int, default=voice.context_window, help="tokens")
     add("--output-median", type=int, default=voice.output_median, help="tokens an answer")
@@ -102,6 +104,8 @@ def parse_options(arguments: Sequence[str]) -> ServerOptions:
         output_median=args.output_median,
         output_sigma=args.output_sigma,
         echo=args.echo,
+        adapters=tuple(args.adapter),
+        mixes_adapters=args.mixes,
     )
     pace = Pace(
         base=args.step_ms / 1e3,

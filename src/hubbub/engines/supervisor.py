@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hubbub.core.errors import ConfigError, EngineUnavailable
 from hubbub.engines import leash
@@ -278,6 +278,13 @@ class Supervisor:
                 log.warning("%s", error.message, extra={"action": "engine_restart"})
                 await self._end(grace_s=0.0)
                 self._set(phase=Phase.RESTARTING, pid=None, launch={}, trouble=error.message)
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """An engine whose process is ours."""
+
+    supervisor: Supervisor
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

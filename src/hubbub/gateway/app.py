@@ -30,6 +30,7 @@ from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
 from hubbub.ports import Clock, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
+from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def create_app(
     store: Store,
     config: GatewayConfig,
     *,
+    engines: EngineRoom,
     health: Callable[[], Mapping[str, Json]],
     metrics: Callable[[], str],
     rules: Rules | None = None,
@@ -84,6 +86,7 @@ def create_app(
         meter=Meter(hub, rules.clock, rules.quota),
         seats=Seats(rules.limits),
         streams=streams,
+        engines=engines,
         health=health,
         metrics=metrics,
         openapi=msgspec.json.encode(document(ROUTES)),

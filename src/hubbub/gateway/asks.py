@@ -50,6 +50,7 @@ def ask_of_response(user: UserId, body: ResponseCreate) -> Ask:
         kind=AnswerKind.RESPONSE,
         items=place.items,
         model=place.model,
+        adapter=body.adapter,
         instructions=body.instructions,
         sampling=Sampling(
             temperature=body.temperature,
@@ -121,6 +122,7 @@ def ask_of_completion(user: UserId, body: CompletionCreate) -> Ask:
         kind=AnswerKind.COMPLETION,
         items=messages_in(body.messages),
         model=body.model,
+        adapter=body.adapter,
         sampling=Sampling(
             temperature=body.temperature,
             top_p=body.top_p,

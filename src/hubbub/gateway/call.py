@@ -22,6 +22,7 @@ from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.base import In, convert, decode, refuse_nul
 from hubbub.ports import Store
 from hubbub.runtime.chats import Chats
+from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.hub import Hub
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Gateway:
     meter: Meter
     seats: Seats
     streams: Streams
+    engines: EngineRoom
     health: Callable[[], Mapping[str, Json]]
     metrics: Callable[[], str]
     openapi: bytes

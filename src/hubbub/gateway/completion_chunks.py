@@ -33,6 +33,7 @@ class CompletionChunks:
             "model": answer.model,
             "service_tier": answer.params.get("service_tier", "default"),
             "system_fingerprint": None,
+            **({"adapter": adapter} if (adapter := answer.params.get("adapter")) else {}),
         }).decode()[:-1]  # fmt: skip
         self._head = f"data: {fixed}"
         self._choice = f'{self._head},"choices":[{{"index":0,"delta":'

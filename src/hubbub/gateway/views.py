@@ -71,6 +71,7 @@ def response_out(answer: Answer) -> ResponseOut:
         truncation="disabled",
         usage=_response_usage(answer.usage) if final else None,
         user=params.get("user"),
+        adapter=params.get("adapter", UNSET),
     )
 
 
@@ -104,6 +105,7 @@ def completion_out(answer: Answer) -> CompletionOut:
         usage=completion_usage(answer.usage),
         service_tier=answer.params.get("service_tier", "default"),
         metadata=dict(answer.metadata) if answer.store else UNSET,
+        adapter=answer.params.get("adapter", UNSET),
     )
 
 

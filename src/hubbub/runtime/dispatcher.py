@@ -36,6 +36,7 @@ from hubbub.core.events import (
     Command,
     Dispatch,
     EngineDown,
+    EngineDraining,
     EngineUp,
     Event,
     Failed,
@@ -50,6 +51,7 @@ from hubbub.core.events import (
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId, Usage
 from hubbub.ports import Clock, Engine, Killable
+from hubbub.runtime.served import Served, served_by
 from hubbub.runtime.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -123,12 +125,12 @@ class Dispatcher:
         self.scheduler = scheduler
         self.states: dict[EngineId, EngineState] = {}
         """Engines that are ready now."""
-        self.models: tuple[str, ...] = ()
-        """All models ever served, in the order of the engines: an engine that restarts keeps its names."""
         self.trouble: dict[EngineId, str] = {}
         """Why an engine is not ready."""
         self._config = config or DispatcherConfig()
-        self._engines = {engine.id: engine for engine in engines}
+        self.engines = {engine.id: engine for engine in engines}
+        """All that are configured, in that order."""
+        self._known: dict[EngineId, EngineState] = {}  # as each was last: one that restarts keeps its names
         self._clock = clock
         self._telemetry = telemetry
         self._entries: dict[RequestId, _Entry] = {}
@@ -146,10 +148,10 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Start all engines and wait until each is ready or has failed once. Raises EngineUnavailable if none is."""
-        await asyncio.gather(*(self._connect(engine) for engine in self._engines.values()))
+        await asyncio.gather(*(self._connect(engine) for engine in self.engines.values()))
         if not self.states:
             raise EngineUnavailable("; ".join(self.trouble.values()) or "no engine is configured")
-        self._tasks = [asyncio.create_task(self._watch(engine)) for engine in self._engines.values()]
+        self._tasks = [asyncio.create_task(self._watch(engine)) for engine in self.engines.values()]
         self._tasks.append(asyncio.create_task(self._tick()))
 
     async def close(self) -> None:
@@ -157,7 +159,7 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+        await asyncio.gather(*(engine.close() for engine in self.engines.values()))
 
     # Requests ------------------------------------------------------------------------------------------------------
 
@@ -194,17 +196,28 @@ class Dispatcher:
             progress, self._progress = self._progress, {}
             self._feed(Progressed(progress))
 
+    def served(self) -> Served:
+        """What the engines serve, also those that are away for now."""
+        known = [self._known[engine] for engine in self.engines if engine in self._known]
+        return served_by(known, {e: self.trouble.get(e, "") for e in self.engines if e not in self._known})
+
     async def count_tokens(self, messages: Sequence[Message], model: str) -> int | None:
         """Tokens of the prompt as an engine that serves ``model`` counts them; None if none can say now."""
         for engine_id, state in self.states.items():
             if model in state.models:
                 with contextlib.suppress(EngineUnavailable):
-                    return await self._engines[engine_id].count_tokens(messages)
+                    return await self.engines[engine_id].count_tokens(messages)
         return None
 
     def window(self, model: str) -> int | None:
         """The widest context window among the engines that serve the model now."""
         return max((s.context_window for s in self.states.values() if model in s.models), default=None)
+
+    # Engines, as people see them -----------------------------------------------------------------------------------
+
+    def drain(self, engine: EngineId, draining: bool) -> None:
+        """Give it nothing new from now on, or again."""
+        self._feed(EngineDraining(engine, draining))
 
     # Events and commands -------------------------------------------------------------------------------------------
 
@@ -256,13 +269,13 @@ class Dispatcher:
                     self._silence[engine] = 0.0
                 entry.sent = True
                 self._flying[engine] += 1
-                self._engines[engine].submit(request, partial(self._hear, entry, entry.attempts, engine))
+                self.engines[engine].submit(request, partial(self._hear, entry, entry.attempts, engine))
 
     def _stop(self, entry: _Entry, engine: EngineId) -> None:
         """Let the engine do nothing more for this attempt."""
         if entry.sent:
             self._landed(entry, engine)
-            self._engines[engine].cancel(entry.id)
+            self.engines[engine].cancel(entry.id)
 
     def _landed(self, entry: _Entry, engine: EngineId) -> None:
         entry.sent = False
@@ -296,7 +309,7 @@ class Dispatcher:
         broken = self._suspects.setdefault(engine, {})
         broken[request] = (self._entries[request].attempts, error)
         if len(broken) == 1:
-            task = asyncio.create_task(self._examine(self._engines[engine]))
+            task = asyncio.create_task(self._examine(self.engines[engine]))
             self._examinations.add(task)
             task.add_done_callback(self._examinations.discard)
 
@@ -338,7 +351,7 @@ class Dispatcher:
         silence = self._silence[engine.id] = self._silence.get(engine.id, 0.0) + self._config.watch_seconds
         if 0 < self._config.silence_seconds < silence:
             self._telemetry.engine_hangs += 1
-            self._lost(engine.id, f"it said nothing for {silence:g} s with {waiting} requests in flight")
+            self.lose(engine.id, f"it said nothing for {silence:g} s with {waiting} requests in flight")
             if isinstance(engine, Killable):
                 engine.kill()
 
@@ -347,9 +360,9 @@ class Dispatcher:
             async with asyncio.timeout(self._config.state_timeout):  # wait_for can swallow a cancel in 3.11
                 state = await engine.state()
         except EngineUnavailable as error:
-            self._lost(engine.id, error.message)
+            self.lose(engine.id, error.message)
         except TimeoutError:
-            self._lost(engine.id, f"no answer within {self._config.state_timeout:g} s")
+            self.lose(engine.id, f"no answer within {self._config.state_timeout:g} s")
         else:
             self._up(engine.id, state)
 
@@ -361,19 +374,19 @@ class Dispatcher:
 
     def _up(self, engine: EngineId, state: EngineState) -> None:
         before = self.states.get(engine)
-        self.states[engine] = state
+        self.states[engine] = self._known[engine] = state
         if before is not None and before.steps != state.steps:
             self._silence[engine] = 0.0
         self.trouble.pop(engine, None)
         if before is None:
             log.info("engine %s is ready: %s", engine, ", ".join(state.models), extra={"action": "engine_up"})
-            self.models = tuple(dict.fromkeys((*self.models, *state.models)))
         if before is None or _capacity(before) != _capacity(state):
             self._feed(EngineUp(engine, state))
         if state.waiting:
             self._feed(Queueing(engine))
 
-    def _lost(self, engine: EngineId, why: str) -> None:
+    def lose(self, engine: EngineId, why: str) -> None:
+        """It is gone, or about to be: what it runs goes elsewhere."""
         self.trouble[engine] = why
         if self.states.pop(engine, None) is not None:
             self._telemetry.engine_losses += 1

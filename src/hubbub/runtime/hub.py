@@ -17,7 +17,6 @@ from hubbub.core.errors import (
     ContextTooLong,
     EngineUnavailable,
     Interrupted,
-    ModelNotFound,
     NotFound,
     StorageError,
 )
@@ -31,7 +30,6 @@ from hubbub.core.types import (
     Message,
     Request,
     RequestId,
-    Sampling,
     UserId,
 )
 from hubbub.ports import Clock, Store
@@ -42,6 +40,7 @@ from hubbub.runtime.publisher import HubConfig, Publisher
 from hubbub.runtime.question import Ask, Question, opening, question_of, standing
 from hubbub.runtime.recovery import Unfinished, parked, recover
 from hubbub.runtime.run import Run
+from hubbub.runtime.served import Served, pool_for
 from hubbub.runtime.telemetry import Telemetry
 
 __all__ = ["Ask", "Hub", "HubConfig", "random_id"]
@@ -109,9 +108,13 @@ class Hub:
 
     # Asking --------------------------------------------------------------------------------------------------------
 
-    def models(self) -> tuple[str, ...]:
-        """The models that engines serve, first the default."""
-        return self._dispatcher.models
+    def served(self) -> Served:
+        """The models that engines serve, and their adapters."""
+        return self._dispatcher.served()
+
+    def window(self, model: str) -> int | None:
+        """Tokens of input and output; None while no engine that serves the model is ready."""
+        return self._dispatcher.window(model)
 
     def busy(self, user: UserId, chat: ChatId) -> bool:
         """Whether an answer is being written in this chat of the user's."""
@@ -124,8 +127,8 @@ class Hub:
     async def ask(self, ask: Ask) -> Live:
         """Accept the question: its items are durable when this returns, and generation is queued.
 
-        Raises ModelNotFound, NotFound (chat or previous; ``param`` names it), ChatBusy, ContextTooLong, Overloaded,
-        EngineUnavailable, StorageError.
+        Raises ModelNotFound, BadRequest (an adapter that is not there), NotFound (chat or previous; ``param`` names
+        it), ChatBusy, ContextTooLong, Overloaded, EngineUnavailable, StorageError.
         """
         if self._closed:
             raise EngineUnavailable(STOPPING, retry_after=5.0)
@@ -144,11 +147,12 @@ class Hub:
 
     async def _ask(self, ask: Ask) -> Live:
         question = await question_of(self._store, ask, self._clock.wall())
-        model = self._model(ask.model or question.style.model or "")
+        pool = pool_for(self._dispatcher.served(), ask.model, ask.adapter, question.style)
         sampling = styled(ask.sampling, question.style)
-        await self._check_window(model, question.messages)
-        answer = self._answer(ask, question, model, sampling)
-        run = self._run(answer, question.messages, Asked(question.system_prompt, sampling, ask.priority))
+        await self._check_window(pool.model, question.messages)
+        asked = Asked(question.system_prompt, sampling, ask.priority, adapter=pool.adapter)
+        answer = self._answer(ask, question, pool.model, asked)
+        run = self._run(answer, question.messages, asked)
         run.parent = question.input
         self._dispatcher.reserve(run.request, run)
         try:
@@ -165,8 +169,8 @@ class Hub:
     async def count_tokens(self, ask: Ask) -> int:
         """Tokens of the prompt this ask would send. Raises as :meth:`ask` does, but asks nothing."""
         question = await question_of(self._store, ask, self._clock.wall())
-        model = self._model(ask.model or question.style.model or "")
-        counted = await self._dispatcher.count_tokens(question.messages, model)
+        pool = pool_for(self._dispatcher.served(), ask.model, ask.adapter, question.style)
+        counted = await self._dispatcher.count_tokens(question.messages, pool.model)
         return self._estimate.tokens(question.messages) if counted is None else counted
 
     def live(self, user: UserId, answer: AnswerId) -> Live | None:
@@ -205,6 +209,7 @@ class Hub:
             priority=asked.priority,
             messages=messages,
             sampling=asked.sampling,
+            adapter=asked.adapter,
         )
         return Run(request, Live(answer), None, self._clock, self._publisher.mark)
 
@@ -254,13 +259,6 @@ class Hub:
 
     # What an ask comes to --------------------------------------------------------------------------------------------
 
-    def _model(self, wanted: str) -> str:
-        models = self._dispatcher.models
-        model = wanted or (models[0] if models else "")
-        if model not in models:
-            raise ModelNotFound(f"model {model!r} is not served here; there is {', '.join(models)}", param="model")
-        return model
-
     async def _check_window(self, model: str, messages: Sequence[Message]) -> None:
         window = self._dispatcher.window(model)
         if window is None or self._estimate.most(messages) < window:
@@ -272,7 +270,7 @@ class Hub:
                 param="input",
             )
 
-    def _answer(self, ask: Ask, question: Question, model: str, sampling: Sampling) -> Answer:
+    def _answer(self, ask: Ask, question: Question, model: str, asked: Asked) -> Answer:
         prefix = "resp_" if ask.kind is AnswerKind.RESPONSE else "chatcmpl-"
         return Answer(
             id=AnswerId(self._new_id(prefix)),
@@ -283,9 +281,9 @@ class Hub:
             chat=ask.chat,
             previous=ask.previous,
             input=question.input.hash if question.input else None,
-            params=ask.params,
+            params={**ask.params, "adapter": asked.adapter} if asked.adapter else ask.params,
             metadata=ask.metadata,
             store=ask.store,
             background=ask.background,
-            asked=Asked(question.system_prompt, sampling, ask.priority) if ask.store else None,
+            asked=asked if ask.store else None,
         )

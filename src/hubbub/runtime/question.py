@@ -45,7 +45,9 @@ class Ask:
     kind: AnswerKind
     items: tuple[Item, ...]
     model: str = ""
-    """Empty: the chat's model, else the server's first."""
+    """Empty: the chat's model, else the server's first. May be the name of an adapter."""
+    adapter: str | None = None
+    """None: the chat's adapter. Empty: none."""
     instructions: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     chat: ChatId | None = None

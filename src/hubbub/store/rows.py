@@ -148,6 +148,7 @@ def _asked_doc(asked: Asked) -> dict[str, Json]:
         "priority": asked.priority,
         "interruptions": asked.interruptions,
         "parked": asked.parked,
+        **({"adapter": asked.adapter} if asked.adapter else {}),
     }
 
 

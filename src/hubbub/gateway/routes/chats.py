@@ -44,6 +44,7 @@ async def index(call: Call[None, ListQuery]) -> Listed[ChatOut]:
 
 async def create(call: Call[ChatCreate, NoQuery]) -> ChatOut:
     body = call.body
+    _check_adapter(call, body.style)
     chat = await call.gateway.chats.create(
         call.user,
         items_in(body.items, "items"),
@@ -62,6 +63,7 @@ async def update(call: Call[ChatUpdate, NoQuery]) -> ChatOut:
     body, chats = call.body, call.gateway.chats
     style = None
     if body.style is not UNSET:
+        _check_adapter(call, body.style)
         style = _restyled((await chats.get(call.user, chat_id(call))).style, body.style)
     edit = ChatEdit(
         title=None if body.title is UNSET else body.title,
@@ -102,6 +104,13 @@ async def chat_out(call: AnyCall, chat: Chat) -> ChatOut:
         metadata=dict(chat.metadata),
         forked_from=chat.forked_from,
     )
+
+
+def _check_adapter(call: AnyCall, style: StyleIn | None) -> None:
+    """Raises BadRequest for an adapter that is not there."""
+    if style is not None and style.adapter:
+        served = call.gateway.hub.served()
+        served.check_adapter(style.adapter, "style.adapter", "GET /v1/models lists them")
 
 
 def _restyled(style: Style, given: StyleIn | None) -> Style:

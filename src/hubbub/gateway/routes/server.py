@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
-from hubbub.core.errors import ModelNotFound
 from hubbub.core.keys import Scope
-from hubbub.gateway.call import Call, NoQuery
+from hubbub.gateway.call import AnyCall, Call, NoQuery
 from hubbub.gateway.wire.models import ModelList, ModelOut
+from hubbub.runtime.served import Served
 
 PUBLIC_HEALTH = ("status", "ready", "version")
 
 
 async def models(call: Call[None, NoQuery]) -> ModelList:
-    return ModelList(data=[ModelOut(id=name) for name in call.gateway.hub.models()])
+    """Models, then their adapters."""
+    served = call.gateway.hub.served()
+    adapters = [name for name in served.adapters if name not in served.models]
+    return ModelList(data=[_model_out(call, served, name) for name in (*served.models, *adapters)])
 
 
 async def model(call: Call[None, NoQuery]) -> ModelOut:
-    wanted, known = call.arg("model"), call.gateway.hub.models()
-    if wanted not in known:
-        raise ModelNotFound(f"model {wanted!r} is not served here; there is {', '.join(known)}", param="model")
-    return ModelOut(id=wanted)
+    wanted, served = call.arg("model"), call.gateway.hub.served()
+    if wanted not in served.models and wanted not in served.adapters:
+        raise served.model_not_found(wanted)
+    return _model_out(call, served, wanted)
+
+
+def _model_out(call: AnyCall, served: Served, name: str) -> ModelOut:
+    parent = name if name in served.models else served.adapters[name][0]
+    window = call.gateway.hub.window(parent)
+    return ModelOut(id=name, parent=UNSET if parent == name else parent, max_model_len=window or UNSET)
 
 
 async def health(call: Call[None, NoQuery]) -> web.Response:

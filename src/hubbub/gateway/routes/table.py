@@ -9,7 +9,7 @@ from typing import Any
 
 from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
-from hubbub.gateway.routes import chats, completions, conversations, plan, responses, server
+from hubbub.gateway.routes import chats, completions, conversations, engines, plan, responses, server
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
 from hubbub.gateway.wire.base import Listed
@@ -28,6 +28,7 @@ from hubbub.gateway.wire.conversations import (
     ConversationUpdate,
     ItemsCreate,
 )
+from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineOut, EngineRestart
 from hubbub.gateway.wire.items import ItemOut
 from hubbub.gateway.wire.models import ModelList, ModelOut
 from hubbub.gateway.wire.plan import PlanCreate
@@ -54,12 +55,13 @@ _COMPLETION = "/v1/chat/completions/{completion_id}"
 _RESPONSE = "/v1/responses/{response_id}"
 _CONVERSATION = "/v1/conversations/{conversation_id}"
 _CHAT = "/v1/chats/{conversation_id}"
+_ENGINE = "/v1/engines/{engine}"
 _ITEMS = Listed[ItemOut]
 _READ, _WRITE, _ASK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.CHAT, Scope.BULK), (Scope.ADMIN,)
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/models", server.models, "The models there are", ModelList, scopes=_READ),
+    Route("GET", "/v1/models", server.models, "The models there are, and their adapters", ModelList, scopes=_READ),
     Route("GET", "/v1/models/{model:.+}", server.model, "One model", ModelOut, scopes=_READ),
 
     Route("POST", "/v1/chat/completions", completions.create, "Complete a chat", CompletionOut, CompletionCreate, streams=True, scopes=_ASK),
@@ -94,6 +96,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
 
     Route("POST", "/v1/plan", plan.create, "How many chats fit, how fast, how long for a gigabyte", dict[str, Any], PlanCreate, scopes=_READ),
+    Route("GET", "/v1/engines", engines.index, "Every engine, its health and its load", EngineList, scopes=_ADMIN),
+    Route("GET", _ENGINE, engines.retrieve, "One engine", EngineOut, scopes=_ADMIN),
+    Route("POST", _ENGINE + "/drain", engines.drain, "Give it nothing new; with undo, again", EngineOut, EngineDrain, scopes=_ADMIN),
+    Route("POST", _ENGINE + "/restart", engines.restart, "Restart it when it has ended its work; with force, now", EngineOut, EngineRestart, scopes=_ADMIN),
 
     Route("GET", "/health", server.health, "Whether it can answer, and by what"),
     Route("GET", "/metrics", server.metrics, "Prometheus text", scopes=_ADMIN),

@@ -22,6 +22,7 @@ class CompletionCreate(In, frozen=True, kw_only=True):
 
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     model: str
+    adapter: str | None = None
     audio: Any = None
     frequency_penalty: Penalty | None = None
     function_call: Any = None
@@ -152,6 +153,7 @@ class CompletionOut(Out, frozen=True, kw_only=True):
     service_tier: str = "default"
     system_fingerprint: None = None
     metadata: Metadata | UnsetType = UNSET
+    adapter: str | UnsetType = UNSET
 
 
 class CompletionDeleted(Out, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from msgspec import UNSET, UnsetType
+
 from hubbub.gateway.wire.base import In, Metadata, Out, Positive, Temperature, TopP
 from hubbub.gateway.wire.items import ItemOut, ItemsIn
 
@@ -27,6 +29,7 @@ class ResponseCreate(In, frozen=True, kw_only=True):
     """Body of POST /responses. ``wire.support.RESPONSES`` says what each field does."""
 
     access_programs: Any = None
+    adapter: str | None = None
     background: bool | None = None
     background_options: Any = None
     context_management: Any = None
@@ -150,6 +153,7 @@ class ResponseOut(Out, frozen=True, kw_only=True):
     truncation: str
     usage: ResponseUsage | None
     user: str | None
+    adapter: str | UnsetType = UNSET
 
 
 class ResponseDeleted(Out, frozen=True, kw_only=True):

@@ -60,8 +60,11 @@ HARMLESS_INCLUDES = frozenset({
 })  # fmt: skip
 """What ``include`` may ask for: details of items that are never made here."""
 
+ADAPTER = Field(Support.FULL, "beyond OpenAI: the LoRA adapter to speak with; empty: none; default: the chat's")
+
 RESPONSES: Mapping[str, Field] = {
     "access_programs": NONE,
+    "adapter": ADAPTER,
     "background": Field(Support.FULL, "needs store"),
     "background_options": NONE,
     "context_management": NONE,
@@ -73,7 +76,9 @@ RESPONSES: Mapping[str, Field] = {
     "max_output_tokens": FULL,
     "max_tool_calls": echo("counts hosted tools, of which there are none"),
     "metadata": FULL,
-    "model": Field(Support.FULL, "default: the conversation's model, else the server's first"),
+    "model": Field(
+        Support.FULL, "or the name of an adapter; default: the conversation's model, else the server's first"
+    ),
     "moderation": NONE,
     "parallel_tool_calls": echo(),
     "previous_response_id": FULL,
@@ -99,7 +104,8 @@ RESPONSES: Mapping[str, Field] = {
 
 COMPLETIONS: Mapping[str, Field] = {
     "messages": Field(Support.LIMITED, "text; tool calls of functions"),
-    "model": FULL,
+    "model": Field(Support.FULL, "or the name of an adapter"),
+    "adapter": ADAPTER,
     "audio": NONE,
     "frequency_penalty": FULL,
     "function_call": Field(Support.NONE, "use tool_choice"),

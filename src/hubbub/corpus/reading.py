@@ -1,0 +1,131 @@
+"""A run's folder, read: by the one that writes it, and by any number beside."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubbub.core.errors import StorageError
+from hubbub.corpus import run_tables as sql
+from hubbub.corpus.ranges import IndexRanges
+from hubbub.corpus.run_database import DATABASE, check_format, connect, get_meta, our_errors
+from hubbub.corpus.shards import frames_of, shard_name, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A text that was rejected."""
+
+    reason: str
+    item: int
+    text: str
+
+
+@dataclass(slots=True)
+class Shard:
+    """A row of ``shards``."""
+
+    number: int
+    length: int = 0
+    ending: int = 0
+    raw: int = 0
+    records: int = 0
+    sha256: str = ""
+    closed: bool = False
+
+    @property
+    def name(self) -> str:
+        return shard_name(self.number)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.length + self.ending
+
+    def row(self) -> tuple[Any, ...]:
+        return (self.number, self.length, self.ending, self.raw, self.records, self.sha256, self.closed)
+
+
+class Reading:
+    """A run's folder, read. Any number may read beside the one that writes."""
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.database = database
+
+    @classmethod
+    def open(cls, folder: Path) -> Reading:
+        """Raises StorageError where there is no run."""
+        path = folder / DATABASE
+        if not path.is_file():
+            raise StorageError(f"there is no corpus run in {folder}")
+        with contextlib.ExitStack() as stack, our_errors(path):
+            database = stack.enter_context(contextlib.closing(connect(path)))
+            database.execute("PRAGMA query_only = ON")
+            found = get_meta(database, "format")
+            if found is None:
+                raise StorageError(f"the run in {folder} has not begun yet")
+            check_format(found, folder)
+            stack.pop_all()
+        return cls(folder, database)
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.database.close()
+
+    def meta(self, name: str) -> Any:
+        return get_meta(self.database, name)
+
+    def notes(self) -> Iterator[bytes]:
+        """What judging must know, in the order of the commits."""
+        for (note,) in self.database.execute(sql.ALL_NOTES):
+            yield bytes(note)
+
+    def ranges(self, kind: str) -> IndexRanges:
+        return IndexRanges(self.database.execute(sql.ALL_RANGES, (kind,)))
+
+    def counters(self) -> dict[str, int]:
+        return dict(self.database.execute(sql.ALL_COUNTERS))
+
+    def epochs(self) -> dict[int, bytes]:
+        return {boundary: bytes(weights) for boundary, weights in self.database.execute(sql.ALL_EPOCHS)}
+
+    def samples(self) -> list[Sample]:
+        return [Sample(*row) for row in self.database.execute(sql.ALL_SAMPLES)]
+
+    def shards(self) -> list[Shard]:
+        rows = self.database.execute(sql.ALL_SHARDS)
+        return [
+            Shard(number, length, ending, raw, records, digest, bool(closed))
+            for number, length, ending, raw, records, digest, closed in rows
+        ]
+
+    def frames(self, shard: int) -> list[tuple[int, int]]:
+        """Length and records of each whole frame."""
+        return list(self.database.execute(sql.ALL_FRAMES, (shard,)))
+
+    def tail(self) -> list[bytes]:
+        return [bytes(line) for (line,) in self.database.execute(sql.ALL_TAIL)]
+
+    def lines(self) -> Iterator[bytes]:
+        """All accepted records, in order, as of now. Raises StorageError for a shard that is cut short or damaged."""
+        self.database.execute("BEGIN")  # one view of shards and tail, whatever is committed meanwhile
+        try:
+            plan = [(shard, [length for length, _ in self.frames(shard.number)]) for shard in self.shards()]
+            tail = self.tail()
+        finally:
+            self.database.execute("COMMIT")
+        for shard, lengths in plan:
+            path = self.folder / shard.name
+            for number, frame in enumerate(frames_of(path, lengths)):
+                try:
+                    yield from unpack(frame)
+                except StorageError as fault:
+                    raise StorageError(f"{path}, frame {number}: {fault.message}") from fault
+        yield from tail

@@ -1,0 +1,144 @@
+"""A run's folder opened for writing: the log, and the judge and items as they were when it was last written."""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hubbub import __version__
+from hubbub.core.errors import Conflict, StorageError
+from hubbub.corpus.client import Served
+from hubbub.corpus.items import Items
+from hubbub.corpus.judge import Judge
+from hubbub.corpus.reading import Reading
+from hubbub.corpus.recipe import Recipe
+from hubbub.corpus.runlog import RunLog
+from hubbub.corpus.shards import write_whole
+from hubbub.corpus.steering import EpochWeights
+from hubbub.corpus.verify import MANIFEST
+
+RECIPE_FILE = "recipe.toml"
+FREE_TABLES = ("target", "shards", "card")
+"""Parts of a recipe that decide neither what an item is nor whether it is accepted: a run may go on with others."""
+
+
+def identity_of(recipe: Recipe) -> dict[str, str]:
+    """What makes it the same run: every key of the recipe that decides what is made, so that a refusal can name it."""
+    flat = {
+        key: value for key, value in _flat(tomllib.loads(recipe.source)) if key.partition(".")[0] not in FREE_TABLES
+    }
+    return {**flat, "digest": recipe.digest, "seed": str(recipe.seed), "model": recipe.model}
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+            for number, entry in enumerate(value):
+                yield from _flat(entry, f"{before}{key}.{number}.") if isinstance(entry, Mapping) else ()
+        else:
+            yield before + key, str(value)
+
+
+@dataclass(slots=True)
+class Session:
+    """``served``: what the endpoint said of itself, once it is known."""
+
+    recipe: Recipe
+    items: Items
+    judge: Judge
+    log: RunLog
+    provenance: dict[str, Any]
+    _shards: int = -1
+
+    @property
+    def model(self) -> str:
+        """The model that the records so far are of; "" before the first."""
+        return str(self.log.meta("model") or "")
+
+    def serve(self, served: Served) -> None:
+        """Pin the model of the run. Raises Conflict for another than it was begun with."""
+        if self.model and self.model != served.model:
+            raise Conflict(
+                f"{self.log.folder} was written by model {self.model!r}, and the engine serves {served.model!r}: "
+                "name another --out, or the engine of before"
+            )
+        engine = {"engine": served.engine, "hubbub": served.version} if served.hubbub else {}
+        self.provenance |= {"model": served.model, "endpoint": engine}
+        self.log.set_meta(model=served.model, provenance=msgspec.json.encode(self.provenance).decode())
+
+    def keep_manifest(self, *, always: bool = False) -> None:
+        """Write the manifest anew where a shard was closed since the last time."""
+        shards = sum(shard.closed for shard in self.log.shards())
+        if always or shards != self._shards:
+            write_manifest(self.log)
+            self._shards = shards
+
+
+@contextlib.contextmanager
+def opened(recipe: Recipe, folder: Path, provenance: Mapping[str, Any] | None = None) -> Iterator[Session]:
+    """Raises Conflict (another run, another runner), StorageError, StorageFull."""
+    log = RunLog.begin(folder, identity_of(recipe), shard_bytes=recipe.shards.size)
+    with contextlib.closing(log):
+        judge, items = Judge(recipe), Items(recipe)
+        for note in log.notes():
+            judge.replay(note)
+        for weights in log.epochs().values():
+            items.learn(msgspec.json.decode(weights, type=EpochWeights))
+        if judge.next_index != log.done.first_gap():
+            raise StorageError(
+                f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_index}: "
+                "restore it from a backup"
+            )
+        source = recipe.source.encode()
+        copy = folder / RECIPE_FILE
+        if not copy.exists() or copy.read_bytes() != source:
+            write_whole(copy, source)
+        log.set_meta(name=recipe.name, recipe_path=str(recipe.path.absolute()))
+        session = Session(recipe, items, judge, log, {"hubbub": __version__, **(provenance or {})})
+        session.provenance |= {"recipe": recipe.name, "digest": recipe.digest, "seed": recipe.seed}
+        yield session
+
+
+def manifest_of(reading: Reading) -> dict[str, Any]:
+    """Hashes, counts and provenance of what is there."""
+    counters = reading.counters()
+    shards = [
+        {
+            "name": shard.name,
+            "bytes": shard.size,
+            "records": shard.records,
+            "sha256": shard.sha256,
+            "closed": bool(shard.sha256),
+        }
+        for shard in reading.shards()
+        if shard.size
+    ]
+    provenance = reading.meta("provenance")
+    return {
+        "format": reading.meta("format"),
+        "name": reading.meta("name"),
+        "state": reading.meta("state"),
+        "reason": reading.meta("reason"),
+        "provenance": msgspec.json.decode(provenance) if provenance else {},
+        "records": counters.get("records", 0),
+        "bytes": counters.get("bytes", 0),
+        "tokens": counters.get("tokens", 0),
+        "items": counters.get("items", 0),
+        "given_up": list(reading.ranges("failed")),
+        "counters": counters,
+        "shards": shards,
+    }
+
+
+def write_manifest(reading: Reading) -> None:
+    """Raises StorageError or StorageFull."""
+    text = msgspec.json.format(msgspec.json.encode(manifest_of(reading)), indent=2)
+    write_whole(reading.folder / MANIFEST, text + b"\n")
