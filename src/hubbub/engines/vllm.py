@@ -169,6 +169,4 @@ def _free_memory() -> int:
     return inspect_machine().free_bytes
 
 
-KIND = Kind(
-    "vllm", "vLLM: GPUs, and CPUs with AVX-512; Hugging Face models, LoRA adapters mixed", VLLMOptions, build, "vllm"
-)
+KIND = Kind("vllm", "vLLM: GPUs, and x86 CPUs; Hugging Face models, LoRA adapters mixed", VLLMOptions, build, "vllm")
