@@ -58,11 +58,16 @@ class Data:
     values: Floats
     table: Table
     rows: list[int]
+    members: list[dict[str, str]]
 
     def take(self, index: Any) -> Data:
         index = np.asarray(index)
         return Data(
-            [self.cases[i] for i in index], self.values[index], self.table.take(index), [self.rows[i] for i in index]
+            [self.cases[i] for i in index],
+            self.values[index],
+            self.table.take(index),
+            [self.rows[i] for i in index],
+            [self.members[i] for i in index],
         )
 
 
@@ -85,17 +90,32 @@ def load(rows: Iterable[Mapping[str, str]]) -> Data:
         cases.append(case)
         values.append(value)
         places.append(place)
-    return Data(cases, np.array(values), table_of(cases), places)
+    return Data(cases, np.array(values), table_of(cases), places, [groups(case) for case in cases])
 
 
-def predict(metrics: list[str], table: Table, coefficients: dict[str, Floats]) -> Floats:
-    """Predicted values, rows of one metric at a time."""
-    out = np.zeros(len(table))
-    for metric in sorted(set(metrics)):
-        index = np.array([i for i, m in enumerate(metrics) if m == metric])
-        part = table.take(index)
-        out[index] = figure(metric, part, Steps(part, {k: v[index] for k, v in coefficients.items()}))
+Part = tuple[str, Any, Table]
+
+
+def parts_of(metrics: list[str], table: Table) -> list[Part]:
+    """The rows of one metric and mode at a time: metric, places, their table."""
+    named = np.array([f"{metric}|{mode:.0f}" for metric, mode in zip(metrics, table.mode, strict=True)])
+    found = []
+    for name in sorted(set(named)):
+        index = np.flatnonzero(named == name)
+        found.append((name.partition("|")[0], index, table.take(index)))
+    return found
+
+
+def predict(parts: list[Part], coefficients: dict[str, Floats]) -> Floats:
+    """Predicted values of all rows of ``parts``."""
+    out = np.zeros(sum(len(index) for _, index, _ in parts))
+    for metric, index, table in parts:
+        out[index] = figure(metric, table, Steps(table, {k: v[index] for k, v in coefficients.items()}))
     return out
+
+
+def predicted(data: Data, coefficients: dict[str, Floats]) -> Floats:
+    return predict(parts_of([case.metric for case in data.cases], data.table), coefficients)
 
 
 class Problem:
@@ -103,11 +123,11 @@ class Problem:
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        self.metrics = [case.metric for case in data.cases]
+        self.parts = parts_of([case.metric for case in data.cases], data.table)
         self.start = {name: np.array([prior(name, case) for case in data.cases]) for name in COEFFICIENTS}
         self.keys: list[tuple[str, str, str]] = []
         self.deviations: list[float] = []
-        member = [groups(case) for case in data.cases]
+        member = data.members
         self.design: dict[str, sparse.csr_matrix] = {}
         places: dict[tuple[str, str, str], int] = {}
         entries: dict[str, tuple[list[int], list[int]]] = {name: ([], []) for name in COEFFICIENTS}
@@ -138,8 +158,8 @@ class Problem:
         return {n: coefficient(n, self.start[n], self.design[n] @ effects) for n in COEFFICIENTS}
 
     def residual(self, coefficients: dict[str, Floats]) -> Floats:
-        predicted = predict(self.metrics, self.data.table, coefficients)
-        return np.log(np.maximum(predicted, 1e-9)) - np.log(self.data.values)
+        figures = predict(self.parts, coefficients)
+        return np.log(np.maximum(figures, 1e-9)) - np.log(self.data.values)
 
     def jacobian(self, coefficients: dict[str, Floats], residual: Floats) -> sparse.csr_matrix:
         total = sparse.csr_matrix((len(residual), len(self.keys)))
@@ -245,8 +265,8 @@ def held_out(data: Data, labels: list[str], whole: Coefficients, folds: int = 8)
             continue
         model = fitted(data.take(np.flatnonzero(which != number)), _without(whole), rounds=8)
         part = data.take(test)
-        predicted = predict([c.metric for c in part.cases], part.table, model.values(part.cases))
-        residual[test] = np.log(np.maximum(predicted, 1e-9) / part.values)
+        figures = predicted(part, model.values(part.cases))
+        residual[test] = np.log(np.maximum(figures, 1e-9) / part.values)
         for i in test:
             near[i] = model.nearness(data.cases[i])
     return residual, near
@@ -332,9 +352,8 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
     data = load(rows)
     tell(f"{len(data.cases)} of {len(rows)} rows are of speed or latency and can be predicted")
     whole = fitted(data, tell=tell)
-    metrics = [c.metric for c in data.cases]
-    inside = np.log(predict(metrics, data.table, whole.values(data.cases)) / data.values)
-    base = np.log(predict(metrics, data.table, roofline(data.table)) / data.values)
+    inside = np.log(predicted(data, whole.values(data.cases)) / data.values)
+    base = np.log(predicted(data, roofline(data.table)) / data.values)
     report: dict[str, Any] = {"in sample": by_class(data, inside), "pure roofline": by_class(data, base)}
     labels = {
         "one model left out": [c.shape.name for c in data.cases],

@@ -252,11 +252,11 @@ class Timings:
 
 
 def timings(steps: Steps) -> Timings:
-    """All modes are computed for all rows and the row's own is picked: cheap, and free of branches."""
-    static = _static(steps)
-    closed = _queue(steps)
-    rate = _open(steps)
+    """Each mode some row is in is computed for all rows and the row's own is picked: cheap, and free of branches."""
     mode = steps.t.mode
+    static = _static(steps)
+    closed = _queue(steps) if np.any((mode != 0) & (mode != 3)) else static
+    rate = _open(steps) if np.any(mode == 3) else static
     out: dict[str, Floats] = {}
     for field in fields(Timings):
         name = field.name
@@ -321,7 +321,7 @@ def _queue(s: Steps) -> Timings:
     ttft = np.where(is_burst, burst * c["ramp"] + step, steady * np.sqrt(c["ramp"])) + request
     p99 = np.where(is_burst, np.where(share >= 1, ramp, last) * c["ramp"], steady + 2 * (step + one) + share * ramp / 2)
     uneven = np.where((t.varied > 0) & is_burst, 1.6, 1.0)
-    stall = (1 - 0.5 * share) * full / t.tokens_out
+    stall = (1 - 0.5 * share) * (full - one) / t.tokens_out  # a request's own prompt ends before its first token
     thin = s.decode(np.where(t.varied > 0, 0.7, 1.0) * batch, t.tokens_in + t.tokens_out / 2)
     return Timings(duration, rate * t.replicas, ttft, p99 + request, step + stall * uneven, thin + stall, batch)
 
