@@ -139,6 +139,21 @@ async def measure(url: str, model: str, plan: Sequence[Point], tell: Callable[[s
     return best
 
 
+async def measure_once(url: str, point: Point, model: str = "") -> Sample:
+    """One point, once, at an engine that is awake. Raises EngineUnavailable."""
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=5)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+            if not model:
+                async with session.get(f"{url}/models") as answer:
+                    model = str((await answer.json())["data"][0]["id"])
+            extra = await _warm(session, url, model)
+            (sample,) = await _round(session, url, model, [point], lambda _: None, extra, math.inf)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise EngineUnavailable(f"url: no engine answers at {url}: {error}", param="url") from error
+    return sample
+
+
 async def _round(
     session: aiohttp.ClientSession,
     url: str,
@@ -235,6 +250,19 @@ def _targets(setup: Setup, samples: Sequence[Sample]) -> tuple[list[Case], Float
     return cases, np.array(values)
 
 
+def expected(setup: Setup, like: Sample) -> Sample:
+    """What the setup's coefficients say of a point with the streams and lengths of ``like``."""
+    cases, _ = _targets(setup, [like])
+    values = np.exp(_predicted(cases, setup.model.values(cases), np.zeros(len(TUNED))))
+    told = {case.metric: float(value) for case, value in zip(cases, values, strict=True)}
+    return replace(
+        like,
+        ttft_s=told["ttft_ms_mean"] / 1e3,
+        itl_s=told.get("itl_ms_mean", math.nan) / 1e3,
+        rate=told.get("output_tok_s_total", math.nan),
+    )
+
+
 def _predicted(cases: list[Case], base: dict[str, Floats], logs: Floats) -> Floats:
     moved = dict(base)
     for names, log in zip(TUNED, logs, strict=True):
@@ -320,7 +348,7 @@ def apply(setup: Setup, record: Calibration) -> Setup:
     spread = max(0.05, min(2.0 * record.residual_after + 0.03, 0.5))
     model = Coefficients(
         effects, {**setup.model.bands, "measured": (1 - spread, 1 + spread)}, setup.model.known, setup.model.report
-    )
+    )  # without the published rows' correction: what is measured here is nearer
     return replace(setup, coefficients=model, measured=record.fingerprint)
 
 

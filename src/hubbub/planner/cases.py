@@ -49,6 +49,8 @@ class Case:
     eager: bool = False
     speculative: bool = False
     source: str = ""
+    origin: str = ""
+    """Set and site the row is from; empty where there is none, as in every plan."""
     sure: bool = True
     """False where something had to be guessed (an unknown model, lengths not in the row)."""
 
@@ -125,8 +127,14 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         "enforce-eager" in notes,
         speculative,
         _cell(row, "file"),
+        _origin(row),
         sure and not guessed and not notes.rstrip().endswith("\\"),  # a command cut off hides its flags
     )
+
+
+def _origin(row: Mapping[str, str | None]) -> str:
+    site = re.match(r"https?://(?:www\.)?(github\.com/[^/]+/[^/]+|[^/]+)", _cell(row, "source_url"))
+    return f"{_cell(row, 'file')}|{site.group(1) if site else ''}".strip("|")
 
 
 def _budget(engine: EngineKind, notes: str) -> int:
