@@ -20,7 +20,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-
 from benchmarks.processes import free_port, started
 from benchmarks.table import stamp, write
 from hubbub.planner.api import calibrate_here

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from hubbub.planner.calibrate import Sample, calibrated, expected
 from hubbub.planner.cases import Work
 from hubbub.planner.chats import memory_report
-from hubbub.planner.detect import best_seen, memory_bandwidth, multiply_rate
+from hubbub.planner.detect import memory_bandwidth, multiply_rate
 from hubbub.planner.setup import default_engine, make_setup
 
 
@@ -50,16 +47,6 @@ def test_without_rows_of_its_own_it_starts_from_llama_cpp_and_learns_what_is_mea
     assert record.residual_after < 0.1
     again = [expected(tuned, s) for s in slower]
     assert np.median([a.itl_s / s.itl_s for a, s in zip(again, slower, strict=True)]) == pytest.approx(1, abs=0.1)
-
-
-def test_the_best_a_cpu_ever_showed_is_kept(tmp_path: Path) -> None:
-    first = best_seen(tmp_path, "a processor", seconds=0.01)
-    assert min(first) > 0
-    (kept,) = tmp_path.glob("cpu-*.json")
-    kept.write_text(json.dumps({"bandwidth_gbs": 9000.0, "tflops": 5000.0}), "utf-8")
-    assert best_seen(tmp_path, "a processor", seconds=0.01) == (9000.0, 5000.0)
-    kept.write_text("{cut short", "utf-8")
-    assert 0 < best_seen(tmp_path, "a processor", seconds=0.01)[0] < 9000
 
 
 def test_what_is_measured_is_what_a_processor_can_be() -> None:

@@ -34,9 +34,9 @@ PULL = 0.15
 """Standard deviation, in logarithms, of a machine's factor around the table's."""
 NOISE = 0.04
 TUNED: tuple[tuple[str, ...], ...] = (
-    ("weights", "compute"),
+    ("weights",),
     ("kv",),
-    ("prefill",),
+    ("prefill", "compute"),
     ("layer_us", "step_ms", "seq_us"),
     ("request_ms", "serial_ms"),
 )
@@ -64,15 +64,15 @@ class Sample:
 
 
 def points(context: int, slow: bool) -> list[Point]:
-    """The plan of measurement. ``slow``: a CPU, where 64 streams and long prompts would take minutes."""
+    """The plan of measurement. ``slow``: a CPU, where many streams of long prompts would take minutes."""
     out = 24 if slow else 64
     long = max(64, min(512 if slow else 3000, context - out - 64))
-    many = (4, 8, 16) if slow else (8, 32, 64)
+    many = (4, 16, 64) if slow else (8, 32, 64)
     return [
         Point(1, 16, out),
         Point(1, long, out),
         *(Point(n, 32, out) for n in many),
-        Point(many[-1] // 2, min(200, long), out),
+        Point(8 if slow else 32, min(200, long), out),
         Point(1, long // 2, 4),
     ]
 

@@ -75,7 +75,7 @@ def memory_report(setup: Setup, context: int) -> dict[str, Any]:
             resident, int(resident * 0.93), round(resident * 1.07), "chats", Provenance.PRINCIPLES, kv.narrower
         ).as_json(),
         "chats_in_all": "unlimited: a chat that is not resident is read again from the store when it is next asked",
-        "reread_s": exact(_reread(setup, context), "s", Provenance.FITTED).as_json(),
+        "reread_s": _reread(setup, context).as_json(),
     }
 
 
@@ -84,10 +84,11 @@ def _share_source(setup: Setup) -> Provenance:
     return Provenance.DEFAULT if setup.load.share is None else Provenance.STATED
 
 
-def _reread(setup: Setup, context: int) -> float:
+def _reread(setup: Setup, context: int) -> Figure:
     from hubbub.planner.setup import StepModel
 
-    return StepModel(setup, 1).prompt(context)
+    case = setup.case(Work("static", context, 1.0), "prefill_tok_s")
+    return banded(setup, case, StepModel(setup, 1).prompt(context), "s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def _cpu(measure: bool, folder: Path) -> tuple[Machine, list[str]]:
 
 
 def best_seen(folder: Path, name: str, seconds: float = 0.5) -> tuple[float, float]:
-    """GB/s and TFLOP/s: the best of now and of every earlier time on this CPU with as many cores. ``seconds``: of each."""
+    """GB/s and TFLOP/s: the best of now, ``seconds`` each, and of every earlier time on this CPU with these cores."""
     mark = hashlib.sha256(f"{platform.machine()}|{name}|{usable_cores()}".encode()).hexdigest()[:16]
     path = folder / f"cpu-{mark}.json"
     try:
@@ -205,4 +205,5 @@ def multiply_rate(seconds: float = 0.4) -> float:
 def _multiply(many: NDArray[np.float32]) -> float:
     begin = time.thread_time()
     many @ many[0]
-    return 2.0 * many.shape[0] * 64**3 / max(time.thread_time() - begin, 1e-6)
+    seconds = max(time.thread_time() - begin, 1e-6)
+    return float(2.0 * many.shape[0] * 64**3 / seconds)

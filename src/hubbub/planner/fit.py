@@ -28,6 +28,9 @@ from hubbub.planner.problem import Data, corrected, errors_of, load, predicted, 
 from hubbub.planner.residuals import packed
 from hubbub.planner.step_time import Floats, roofline
 
+ROUNDS = 16
+"""Of a held-out fit, from nothing: a start at the whole fit would know the rows left out."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -39,7 +42,7 @@ class Held:
     near: list[str]
 
 
-def held_out(data: Data, labels: list[str], whole: Coefficients, folds: int, most: int = 0) -> Held:
+def held_out(data: Data, labels: list[str], folds: int, most: int = 0) -> Held:
     """Every row predicted by a fit without the rows of its label. Labels are dealt into ``folds`` folds, of which the
     first ``most`` (0: all) are done."""
     names = sorted(set(labels), key=lambda n: -labels.count(n))
@@ -52,18 +55,12 @@ def held_out(data: Data, labels: list[str], whole: Coefficients, folds: int, mos
         test = np.flatnonzero(which == number)
         if not len(test):
             continue
-        model = corrected(data.take(np.flatnonzero(which != number)), _without(whole), rounds=6)
+        model = corrected(data.take(np.flatnonzero(which != number)), rounds=ROUNDS)
         part = data.take(test)
         residual[test] = errors_of(part, model)
         for i in test:
             near[i] = model.nearness(data.cases[i])
     return Held(done, residual[done], [near[i] for i in done])
-
-
-def _without(whole: Coefficients) -> Coefficients:
-    """A warm start: the whole fit's effects, but none of a model's own."""
-    kept = {n: {k: v for k, v in kinds.items() if not k.startswith("model")} for n, kinds in whole.effects.items()}
-    return replace(whole, effects=kept)
 
 
 def bands_of(data: Data, parts: list[Held]) -> dict[str, tuple[float, float]]:
@@ -173,7 +170,7 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
         plans = {name: plan for name, plan in plans.items() if name == "one model on one card left out"}
     found: dict[str, Held] = {}
     with ProcessPoolExecutor(min(2, len(plans)), mp_context=get_context("spawn")) as pool:
-        asked = {n: pool.submit(held_out, data, labels, whole, *folds) for n, (labels, *folds) in plans.items()}
+        asked = {n: pool.submit(held_out, data, labels, *folds) for n, (labels, *folds) in plans.items()}
         for name, future in asked.items():
             found[name] = future.result()
             report[name] = _report(data, found[name])

@@ -158,13 +158,12 @@ class Problem:
         prior = np.sum((effects / np.array(self.deviations)) ** 2)
         return float(np.sum(self.weight * robust) / SIGMA**2 + prior)
 
-    def solve(self, start: Floats | None = None, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Floats:
-        effects = np.zeros(len(self.keys)) if start is None else start.copy()
+    def solve(self, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Floats:
+        effects = np.zeros(len(self.keys))
         prior = 1.0 / np.array(self.deviations) ** 2
         damping = 1.0
         residual = self.residual(self.coefficients(effects))
-        widths = [*([1.0] * 4), *([0.4] * 3)] if start is None else [0.4]
-        widths = (widths + [CAUCHY] * rounds)[:rounds]
+        widths = ([1.0] * 4 + [0.4] * 3 + [CAUCHY] * rounds)[:rounds]
         for turn, width in enumerate(widths):
             cost = self.cost(residual, effects, width)
             jacobian = self.jacobian(self.coefficients(effects), residual)
@@ -216,14 +215,9 @@ class Problem:
         return out
 
 
-def fitted(
-    data: Data, start: Coefficients | None = None, rounds: int = 30, tell: Callable[[str], None] | None = None
-) -> Coefficients:
+def fitted(data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Coefficients:
     problem = Problem(data)
-    first = None
-    if start is not None:
-        first = np.array([start.effects.get(n, {}).get(k, {}).get(g, 0.0) for n, k, g in problem.keys])
-    effects = problem.solve(first, rounds, tell)
+    effects = problem.solve(rounds, tell)
     known: dict[str, set[str]] = {"engine": set(), "engine_card": set(), "card": set(), "model_card": set()}
     for case in data.cases:
         member = groups(case)
@@ -240,11 +234,9 @@ def errors_of(data: Data, model: Coefficients) -> Floats:
     return np.log(np.maximum(figures, 1e-9) / data.values)
 
 
-def corrected(
-    data: Data, start: Coefficients | None = None, rounds: int = 30, tell: Callable[[str], None] | None = None
-) -> Coefficients:
+def corrected(data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Coefficients:
     """Fitted coefficients, and what they leave of the rows they were fitted to."""
-    model = fitted(data, start, rounds, tell)
+    model = fitted(data, rounds, tell)
     kinds = [metric_class(case.metric) for case in data.cases]
     keep = [i for i, kind in enumerate(kinds) if kind in CORRECTED]
     left = errors_of(data, model)

@@ -45,6 +45,9 @@ LIKENESS: tuple[tuple[str, tuple[int, ...], float], ...] = (
 ``fit.py`` among a handful."""
 
 
+Marks = NDArray[np.int32]
+
+
 def marks(case: Case, kind: str) -> tuple[str, ...]:
     """Names of the groups of ``MARKS``; an empty one is shared with nobody."""
     engine, card, work = case.engine, case.machine.card.name, case.work
@@ -77,7 +80,7 @@ class Residuals:
     """Rows by their marks (as numbers of ``names``), places and residual logarithm of predicted over measured."""
 
     names: dict[str, int]
-    marks: NDArray[np.int32]
+    marks: Marks
     places: NDArray[np.float32]
     values: Floats
 
@@ -90,7 +93,8 @@ class Residuals:
             [
                 [self.names.get(f"{m}:{n}", -1) for m, n in enumerate(marks(c, k))]
                 for c, k in zip(cases, kinds, strict=True)
-            ]
+            ],
+            dtype=np.int32,
         )
         spots = np.array([places(case) for case in cases], dtype=np.float32)
         for block in np.unique(coded[:, 0]):
@@ -102,7 +106,7 @@ class Residuals:
                 out[part] = self._expected(rows, coded[part], spots[part])
         return out
 
-    def _expected(self, rows: NDArray[np.intp], coded: NDArray[np.int_], spots: NDArray[np.float32]) -> Floats:
+    def _expected(self, rows: NDArray[np.intp], coded: Marks, spots: NDArray[np.float32]) -> Floats:
         towards = likeness(coded[:, None], spots[:, None], self.marks[rows][None], self.places[rows][None])
         count = min(NEAREST, len(rows))
         near = np.argpartition(-towards, count - 1, axis=1)[:, :count]
@@ -115,9 +119,7 @@ class Residuals:
         return expected
 
 
-def likeness(
-    marks_a: NDArray[np.int_], places_a: NDArray[np.float32], marks_b: NDArray[np.int_], places_b: NDArray[np.float32]
-) -> Floats:
+def likeness(marks_a: Marks, places_a: NDArray[np.float32], marks_b: Marks, places_b: NDArray[np.float32]) -> Floats:
     """Prior covariance of residuals; the arrays' last axis runs over marks or places, the others are broadcast."""
     apart = ((places_a - places_b) / np.array(REACH, dtype=np.float32)) ** 2
     total: Floats = np.zeros(np.broadcast_shapes(marks_a.shape[:-1], marks_b.shape[:-1]))
