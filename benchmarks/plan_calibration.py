@@ -124,5 +124,5 @@ if __name__ == "__main__":
     parser.add_argument("--prompt-tokens", type=int, default=48)
     parser.add_argument("--model", default="", help="as hubbub serve takes it; empty: its own choice")
     parser.add_argument("--shape", default="SmolLM2-135M", help="the same model, as hubbub plan names it")
-    parser.add_argument("--quant", default="Q8_0", help="its quantization")
+    parser.add_argument("--quant", default="Q4_1", help="its quantization")
     asyncio.run(main(parser.parse_args()))

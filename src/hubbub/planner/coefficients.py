@@ -91,7 +91,9 @@ def _beyond_graphs(case: Case) -> bool:
 def groups(case: Case) -> dict[str, str]:
     """The groups of a case by kind."""
     engine, card, quant = case.engine, case.machine.card, case.quant
-    version = f"{engine.family} {engine.version}"
+    # what an engine makes of tensor cores says nothing of what it makes of a processor
+    name = f"{engine.family} on CPU" if card.cpu else engine.family
+    version = f"{name} {engine.version}"
     moe = "moe" if case.shape.moe else ""
     ratio = case.shape.heads // max(case.shape.kv_heads, 1)
     gqa = "mha" if ratio == 1 else "mqa" if case.shape.kv_heads == 1 else "gqa"
@@ -99,31 +101,31 @@ def groups(case: Case) -> dict[str, str]:
     family = case.shape.name.split("-")[0]
     found = {
         "all": "all",
-        "engine": engine.family,
+        "engine": name,
         "version": version,
         "cards": card.family,
         "card": card.name,
-        "engine_cards": f"{engine.family}|{card.family}",
-        "engine_card": f"{engine.family}|{card.name}",
+        "engine_cards": f"{name}|{card.family}",
+        "engine_card": f"{name}|{card.name}",
         "version_card": f"{version}|{card.name}",
         "quant": quant.family,
-        "quant_engine": f"{quant.family}|{engine.family}",
+        "quant_engine": f"{quant.family}|{name}",
         "quant_version": f"{quant.family}|{version}",
         "quant_cards": f"{quant.family}|{card.family}",
         "quant_version_card": f"{quant.family}|{version}|{card.name}",
         "moe": moe,
-        "moe_engine": moe and f"{moe}|{engine.family}",
+        "moe_engine": moe and f"{moe}|{name}",
         "moe_version_card": moe and f"{moe}|{version}|{card.name}",
         "kv8": f"kv8|{version}" if quant.kv_bytes < 2 else "",
         "kv8_card": f"kv8|{version}|{card.name}" if quant.kv_bytes < 2 else "",
         "gqa": gqa,
-        "gqa_engine": f"{gqa}|{engine.family}",
+        "gqa_engine": f"{gqa}|{name}",
         "mode": case.work.mode,
-        "mode_engine": f"{case.work.mode}|{engine.family}",
-        "tp_engine": f"{tp}|{engine.family}" if case.machine.tp > 1 else "",
+        "mode_engine": f"{case.work.mode}|{name}",
+        "tp_engine": f"{tp}|{name}" if case.machine.tp > 1 else "",
         "tp_card": f"{tp}|{card.name}" if case.machine.tp > 1 else "",
         "model": case.shape.name,
-        "model_engine": f"{case.shape.name}|{engine.family}",
+        "model_engine": f"{case.shape.name}|{name}",
         "model_card": f"{case.shape.name}|{card.name}",
         "model_version_quant": f"{case.shape.name}|{version}|{quant.family}",
         "family": family,
@@ -133,9 +135,9 @@ def groups(case: Case) -> dict[str, str]:
         "long_card": f"{version}|{card.name}" if _beyond_graphs(case) else "",
         "speculative": "speculative" if case.speculative else "",
         # how one source measures (its clients, warm-up, flags unnamed): known only where a row names its source
-        "origin": case.origin and f"{case.origin}|{engine.family}",
-        "origin_card": case.origin and f"{case.origin}|{engine.family}|{card.name}",
-        "pipeline": f"pipeline|{engine.family}" if case.machine.pipeline > 1 else "",
+        "origin": case.origin and f"{case.origin}|{name}",
+        "origin_card": case.origin and f"{case.origin}|{name}|{card.name}",
+        "pipeline": f"pipeline|{name}" if case.machine.pipeline > 1 else "",
     }
     return {kind: name for kind, name in found.items() if name}
 
