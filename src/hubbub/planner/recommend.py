@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hubbub.core.errors import BadRequest, HubbubError
@@ -14,7 +14,7 @@ from hubbub.planner.hardware import Machine
 from hubbub.planner.memory import plan_memory
 from hubbub.planner.models import cards
 from hubbub.planner.quant import QUANTS
-from hubbub.planner.setup import Setup
+from hubbub.planner.setup import Setup, embedded_kv_bytes, embedded_runs
 from hubbub.planner.simulate import Chats
 
 _CANDIDATES = (
@@ -78,9 +78,9 @@ def recommend(machine: Machine, wish: Wish) -> dict[str, Any]:
         "tried": [
             {k: r[k] for k in ("model", "quant", "engine", "meets", "late", "quality", "summary")} for r in ranked
         ],
-        "framework": "Take an engine with continuous batching (vLLM on a GPU, llama.cpp on a CPU or Mac). "
-        "Transformers with PEFT "
-        "serves one request at a time: use it to train a LoRA, then load that LoRA into vLLM (--enable-lora).",
+        "framework": "Take an engine with continuous batching (vLLM on a GPU, Hubbub's own on a CPU, llama.cpp on "
+        "a Mac). Transformers with PEFT serves one request at a time: use it to train a LoRA, then load that LoRA "
+        "into vLLM (--enable-lora).",
     }
 
 
@@ -88,7 +88,7 @@ def _setups(machine: Machine, wish: Wish) -> list[Setup]:
     card = machine.card
     small = card.cpu or card.kind == "apple"
     pairs = (
-        [("llama.cpp", "Q8_0"), ("llama.cpp", "Q4_K_M")]
+        [(engine, bits) for bits in ("Q8_0", "Q4_K_M") for engine in (("openvino", "llama.cpp")[not card.cpu :])]
         if small
         else [
             ("vllm", "BF16"),
@@ -105,7 +105,12 @@ def _setups(machine: Machine, wish: Wish) -> list[Setup]:
         for engine, quant in pairs:
             kind = parse_engine(engine)
             shaped = Machine(card, machine.count, 1, machine.count) if kind.layer_split else machine
-            setup = Setup(known[name], QUANTS[quant], kind, shaped)
+            bits = QUANTS[quant]
+            if kind.family == "openvino":
+                if not embedded_runs(known[name], bits):
+                    continue
+                bits = replace(bits, kv_bytes=embedded_kv_bytes(known[name]))
+            setup = Setup(known[name], bits, kind, shaped)
             if plan_memory(setup.shape, setup.quant, shaped, kind).fits:
                 found.append(setup)
     return found
@@ -162,6 +167,8 @@ def flags(setup: Setup, wish: Wish) -> list[str]:
     if setup.engine.family == "llamacpp":
         slots = max(1, min(wanted, setup.memory.kv_tokens // max(context, 1), 64))
         return ["--parallel", str(slots), "--ctx-size", str(slots * context), "--cont-batching", "--flash-attn", "on"]
+    if setup.engine.family == "openvino":
+        return ["--max-sequences", str(max(1, min(wanted, setup.max_sequences))), "--context-window", str(context)]
     found = [
         "--max-model-len",
         str(context),
