@@ -103,10 +103,17 @@ class Loaded:
     sources: Mapping[str, str]
 
 
-def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    flags: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    plan: Path | None = None,
+) -> Loaded:
     """Settings of this process. ``flags`` are ``section.key`` to value, None for flags not given.
 
-    ``file``: the TOML to read; without one, ``hubbub.toml`` in the current folder if it is there. Raises ConfigError.
+    ``file``: the TOML to read; without one, ``hubbub.toml`` in the current folder if it is there.
+    ``plan``: one more in that form; its engines stand in place of the file's. Raises ConfigError.
     """
     environ = os.environ if environ is None else environ
     layers: list[tuple[str, dict[str, Any]]] = []
@@ -115,6 +122,11 @@ def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping
     if file is not None or path.is_file():
         flat, tables = _from_file(path)
         layers.append((str(path), flat))
+    if plan is not None:
+        path = plan
+        planned, tables = _from_file(plan)
+        layers = [(source, _without_engine(flat)) for source, flat in layers]
+        layers.append((str(plan), planned))
     layers.append(("environment", _from_environment(environ)))
     layers.append(("flag", {key: value for key, value in flags.items() if value is not None}))
 
@@ -128,6 +140,10 @@ def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping
     if tables and not _replaced(sources, str(path)):
         settings = dataclasses.replace(settings, engines=_engines(tables, str(path), environ, sources))
     return Loaded(settings, sources)
+
+
+def _without_engine(flat: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flat.items() if not key.startswith(("engine.", "openvino."))}
 
 
 def _replaced(sources: Mapping[str, str], file: str) -> bool:

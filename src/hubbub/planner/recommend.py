@@ -74,7 +74,6 @@ def recommend(machine: Machine, wish: Wish) -> dict[str, Any]:
         "best": best,
         "runner_up": second,
         "why": _why(best, second, bool(good)),
-        "plan": plan_file(best),
         "tried": [
             {k: r[k] for k in ("model", "quant", "engine", "meets", "late", "quality", "summary")} for r in ranked
         ],
@@ -149,6 +148,8 @@ def _try(setup: Setup, wish: Wish) -> dict[str, Any] | None:
         "quality": quality(setup),
         "summary": "; ".join(parts),
         "flags": flags(setup, wish),
+        "chats": sequences(setup, wish),
+        "context": _context(wish),
         "speed": banded(setup, case, speed or 1.0, "tok/s").as_json(),
         "gpus": setup.machine.count,
     }
@@ -160,20 +161,31 @@ def _probe() -> Any:
     return Work("closed", 1000, 250, 64.0, varied=True)
 
 
+def _context(wish: Wish) -> int:
+    return wish.chats.context if wish.chats else 4096
+
+
+def sequences(setup: Setup, wish: Wish) -> int:
+    """Requests to decode together."""
+    wanted = (wish.chats.count if wish.chats else 0) + (256 if wish.job else 0)
+    most = setup.max_sequences
+    if setup.engine.family == "llamacpp":
+        most = min(setup.memory.kv_tokens // max(_context(wish), 1), 64)
+    return max(1, min(wanted, most))
+
+
 def flags(setup: Setup, wish: Wish) -> list[str]:
     """The engine's own flags for the job."""
-    context = wish.chats.context if wish.chats else 4096
-    wanted = (wish.chats.count if wish.chats else 0) + (256 if wish.job else 0)
+    context, slots = _context(wish), sequences(setup, wish)
     if setup.engine.family == "llamacpp":
-        slots = max(1, min(wanted, setup.memory.kv_tokens // max(context, 1), 64))
         return ["--parallel", str(slots), "--ctx-size", str(slots * context), "--cont-batching", "--flash-attn", "on"]
     if setup.engine.family == "openvino":
-        return ["--max-sequences", str(max(1, min(wanted, setup.max_sequences))), "--context-window", str(context)]
+        return ["--max-sequences", str(slots), "--context-window", str(context)]
     found = [
         "--max-model-len",
         str(context),
         "--max-num-seqs",
-        str(max(1, min(wanted, setup.max_sequences))),
+        str(slots),
         "--gpu-memory-utilization",
         "0.90",
         "--enable-prefix-caching",
@@ -198,15 +210,3 @@ def _why(best: dict[str, Any], second: dict[str, Any] | None, met: bool) -> str:
         reason = "is smaller or has fewer bits" if second["quality"] < best["quality"] else "is slower"
         return f"{head} {named}, keeps them too but {reason}."
     return f"{head} {named}, comes to {second['late']:.1f} times the limit."
-
-
-def plan_file(best: dict[str, Any]) -> dict[str, Any]:
-    """What ``hubbub serve --plan FILE`` starts from."""
-    return {
-        "version": 1,
-        "engine": best["engine"],
-        "model": best["model"],
-        "quant": best["quant"],
-        "flags": best["flags"],
-        "gpus": best["gpus"],
-    }
