@@ -172,7 +172,8 @@ class OpenAIWireEngine:
             asked["cache_salt"] = cache_salt(request.user)
         body = msgspec.json.encode(asked)
         headers = {**_STREAM_HEADERS, **self.dialect.headers(request)}
-        async with self._pool().post("/v1/chat/completions", body, headers) as answer:
+        async with self._pool().post(f"{self.dialect.api}/chat/completions", body, headers) as answer:
+            self.dialect.answered(request, answer.status, answer.header)
             if answer.status != 200:
                 words = await answer.text(ERROR_BYTES)
                 raise error_of_response(answer.status, answer.header("Retry-After"), words)
