@@ -18,6 +18,7 @@ server keeps that account itself.
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 from math import inf
 
 from hubbub.engines.rate_limits import Allowance, Told
@@ -35,6 +36,13 @@ RECOVER, PROBE = 1.05, 0.003
 """Growth a second: times RECOVER below nine tenths of what was last refused, by a share of PROBE above."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """After a refusal that names no time: doubled with every further one."""
+
+
+class Refusal(Enum):
+    """Why: more than is allowed (429), or more than the server can do now (503, 529)."""
+
+    LIMIT = 1
+    OVERLOAD = 2
 
 
 class Bucket:
@@ -168,7 +176,7 @@ class Throttle:
         while now - self._sent[0] > MINUTE:
             self._sent.popleft()
 
-    def answered(self, key: object, told: Told, refused: bool, now: float) -> None:
+    def answered(self, key: object, told: Told, refusal: Refusal | None, now: float) -> None:
         """The head of the answer to one that was sent."""
         _, sent_at = self._pending.pop(key, (0.0, now))
         for bucket, said, pending in (
@@ -177,8 +185,8 @@ class Throttle:
         ):
             if said is not None:
                 bucket.follow(said, pending, now)
-        if refused:
-            self._refused(told, sent_at, now)
+        if refusal is not None:
+            self._refused(told, refusal, sent_at, now)
         else:
             self._in_a_row = 0
             self.window = min(self.most, self.window + (1.0 if self._starting else 1.0 / self.window))
@@ -203,14 +211,16 @@ class Throttle:
         known = {"requests_per_minute": self.requests.rate, "tokens_per_minute": self.tokens.rate}
         return {name: f"{rate * MINUTE:.0f}" for name, rate in known.items() if rate < inf}
 
-    def _refused(self, told: Told, sent_at: float, now: float) -> None:
+    def _refused(self, told: Told, refusal: Refusal, sent_at: float, now: float) -> None:
         self.refusals += 1
         pause = told.retry_s
         if sent_at > self._cut_at:
             self._in_a_row += 1
             foreseen = told.requests is not None or told.tokens is not None
             if not foreseen:
-                self._cut(now)
+                self.window = max(1.0, CUT * min(self.window, self._under_way))
+                if refusal is Refusal.LIMIT:
+                    self._cut_rate(pause, now)
             self._starting = False
             self._cut_at = now
             if pause is None and not foreseen:
@@ -220,8 +230,7 @@ class Throttle:
                 bucket.empty(now)
         self._closed_until = max(self._closed_until, now + (pause or 0.0))
 
-    def _cut(self, now: float) -> None:
-        self.window = max(1.0, CUT * min(self.window, self._under_way))
+    def _cut_rate(self, pause: float | None, now: float) -> None:
         if self.requests.told:
             return
         if self.requests.rate < inf:
@@ -230,7 +239,8 @@ class Throttle:
         else:
             # Those under way without a word are not known to have been taken.
             taken = sum(now - at <= MINUTE for at in self._sent) - len(self._pending) - 1
-            rate = max(1, taken) / MINUTE
+            # A server that names a time may mean: until there is room for one more.
+            rate = max(max(1, taken) / MINUTE, 1 / pause if pause else 0.0)
             self._ceiling = MINUTE * rate  # as if all had come within a second
         self.requests.bound(rate, rate * BURST_S, now)
         self.requests.empty(now)

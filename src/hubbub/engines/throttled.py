@@ -31,10 +31,10 @@ from hubbub.core.types import (
 from hubbub.engines.openai_wire import OpenAIWireEngine
 from hubbub.engines.rate_limits import Header, read
 from hubbub.engines.remote_dialect import Continues, RemoteDialect, cannot_go_on
-from hubbub.engines.throttle import Throttle
+from hubbub.engines.throttle import Refusal, Throttle
 from hubbub.ports import Sink
 
-REFUSALS = frozenset({429, 503, 529})
+REFUSALS = {429: Refusal.LIMIT, 503: Refusal.OVERLOAD, 529: Refusal.OVERLOAD}
 MOST_REFUSALS = 8
 SOON_S = 2.0
 """Twice as long as the scheduler hears nothing of an engine."""
@@ -174,7 +174,7 @@ class ThrottledEngine:
         if held is not None and held.sent:
             held.status = status
             told = read(header, time.time())
-            self._throttle.answered(held, told, status in REFUSALS, asyncio.get_running_loop().time())
+            self._throttle.answered(held, told, REFUSALS.get(status), asyncio.get_running_loop().time())
             self._let_go()
 
     def _hear(self, held: _Held, request: RequestId, chunk: Chunk) -> None:
