@@ -23,6 +23,7 @@ from hubbub.engines.config import specs
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.simulated import SimulatedOptions
 from hubbub.engines.supervisor import Supervised
+from hubbub.engines.throttled import ThrottledEngine
 from hubbub.gateway.app import Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
@@ -124,6 +125,9 @@ class App:
                 "hubbub_engine_draining": [
                     ({"engine": e.id}, e.id in self.dispatcher.scheduler.draining) for e in self.engines
                 ],
+                "hubbub_engine_cost_usd_total": [
+                    ({"engine": e.id}, e.cost_usd) for e in self.engines if isinstance(e, ThrottledEngine)
+                ],
                 "hubbub_engine_sequences": [({"engine": e}, b.sequences) for e, b in view.engines.items()],
                 "hubbub_engine_sequences_max": [({"engine": e}, b.max_sequences) for e, b in view.engines.items()],
                 "hubbub_engine_kv_tokens": [({"engine": e}, b.kv_tokens) for e, b in view.engines.items()],
@@ -138,7 +142,9 @@ class App:
 
 
 def _process(engine: Engine) -> dict[str, Any]:
-    """Process id, memory with all children, and restarts of an engine that we run ourselves; nothing for others."""
+    """Process id, memory with all children, and restarts of an engine that we run ourselves; what another costs."""
+    if isinstance(engine, ThrottledEngine):
+        return {"cost_usd": engine.cost_usd}
     if not isinstance(engine, Supervised):
         return {}
     status = engine.supervisor.status
