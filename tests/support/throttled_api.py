@@ -79,6 +79,8 @@ class Api:
     def __init__(self, limiter: Limiter, *, fits: int = 10_000) -> None:
         self.limiter = limiter
         self.fits = fits
+        self.cut_after = 0
+        """Words after which the connection breaks; 0: it holds."""
         self.writing = 0
         self.overloads = 0
         self.asked: list[str] = []
@@ -127,7 +129,10 @@ class Api:
     async def _write(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
         answer = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream"})
         await answer.prepare(request)
-        for word in WORDS:
+        for number, word in enumerate(WORDS):
+            if number and number == self.cut_after and request.transport is not None:
+                request.transport.close()
+                return answer
             await answer.write(_event({"choices": [{"delta": {"content": word}}]}))
             await asyncio.sleep(0.002)
         await answer.write(_event({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
