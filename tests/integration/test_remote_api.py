@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from hubbub.core.errors import EngineError, EngineUnavailable, HubbubError
+from hubbub.core.errors import ConfigError, EngineError, EngineUnavailable, HubbubError, Overloaded
 from hubbub.core.types import (
     ChatId,
     Chunk,
@@ -29,7 +29,7 @@ from hubbub.core.types import (
 from hubbub.engines import remote
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.remote import RemoteOptions
-from hubbub.engines.remote_dialect import Continues
+from hubbub.engines.remote_dialect import Continues, RemoteDialect, ways_of
 from hubbub.engines.throttled import ThrottledEngine
 from support.throttled_api import KEY, MODEL, PROMPT_TOKENS, WORDS, Api, Limiter, Says, hosted
 
@@ -177,14 +177,21 @@ async def test_a_cancelled_answer_is_paid_for_as_far_as_it_was_seen() -> None:
 
 async def test_money_that_is_gone_is_no_limit_that_would_lift() -> None:
     api = Api(Limiter(60, 1.0, Says.NOTHING))
-    words = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
-    api.before = lambda: web.json_response(words, status=429)
+    api.before = lambda: web.json_response({"error": {"message": "Insufficient Balance"}}, status=402)
     async with connected(api) as answers:
         answers.ask(request(1))
         await answers.all()
         assert type(answers.error(1)) is EngineError
         assert answers.error(1).message.startswith("the engine's account is out of credit: ")
         assert len(api.bodies) == 1
+
+
+def test_openai_says_by_a_429_that_money_is_gone_and_others_say_the_same_of_a_limit() -> None:
+    error = Overloaded("You exceeded your current quota, please check your plan and billing details.")
+    for host, kind in (("api.openai.com", EngineError), ("dashscope.aliyuncs.com", Overloaded)):
+        dialect = RemoteDialect(ways=ways_of(f"https://{host}/v1", Continues.AUTO))
+        assert type(dialect.meant(error)) is kind
+        assert type(dialect.meant(Overloaded("Rate limit reached"))) is Overloaded
 
 
 async def test_what_is_always_refused_comes_to_the_scheduler() -> None:
@@ -240,7 +247,9 @@ async def test_a_redirect_is_named_and_the_key_does_not_follow_it() -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         engine = remote.build(spec(f"http://127.0.0.1:{runner.addresses[0][1]}/v1"))
-        with pytest.raises(EngineUnavailable, match=rf"redirects to {there}.*set the engine's url"):
+        with pytest.raises(
+            EngineUnavailable, match=rf"the engine's url leads elsewhere, set it to where it leads: {there}/"
+        ):
             await engine.start()
         answers = Answers(engine)
         answers.ask(request(1))
@@ -320,3 +329,23 @@ async def test_the_key_is_told_nobody(caplog: pytest.LogCaptureFixture) -> None:
         await engine.close()
     assert "***" in answers.error(1).message
     assert KEY not in "\n".join([*said, caplog.text])
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("https://", "names no host"), ("http://[x/v1", "cannot be read"), ("https://a.b/v1?key=1", "query")],
+)
+def test_a_bad_url_is_told(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        remote.build(spec(url))
+
+
+def test_a_url_as_people_copy_it() -> None:
+    assert "'https://api.x.y/api'" in repr(remote.build(spec("https://api.x.y/api/v1/chat/completions/")))
+
+
+@pytest.mark.parametrize("key", ["price_in", "price_out", "requests_per_minute", "tokens_per_minute"])
+def test_options_are_numbers_that_can_be(key: str) -> None:
+    for value in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"^{key} is "):
+            RemoteOptions(**{key: value})  # type: ignore[arg-type]

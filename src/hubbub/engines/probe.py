@@ -39,13 +39,14 @@ def decode_capacity(url: str, body: bytes) -> EngineState:
 
 
 async def fetch(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
-    """Status and body of a GET. Raises EngineUnavailable when nobody answers within PROBE_TIMEOUT, and for a redirect:
-    our key is for the address that was configured, and for no other."""
+    """Status and body of a GET. Raises EngineUnavailable when nobody answers within PROBE_TIMEOUT.
+
+    Of a redirect the body is where it leads to. It is not followed: our key is for the address that was configured.
+    """
     try:
         async with session.get(url, timeout=PROBE_TIMEOUT, allow_redirects=False) as response:
             if response.status in REDIRECTS:
-                where = short(response.headers.get("Location", "elsewhere"))
-                raise EngineUnavailable(f"{url} redirects to {where}; set the engine's url to where it is")
+                return response.status, response.headers.get("Location", "").encode()
             return response.status, await response.read()
     except (aiohttp.ClientError, OSError, TimeoutError) as fault:
         raise EngineUnavailable(error_of_transport(fault, url, begun=False).message, retry_after=1.0) from fault

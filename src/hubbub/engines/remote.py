@@ -72,8 +72,13 @@ def build(spec: EngineSpec) -> ThrottledEngine:
 
 
 def _checked(spec: EngineSpec) -> str:
-    """The url without what people copy along with it."""
-    url = URL(spec.url)
+    """The url without what people copy along with it. Raises ConfigError."""
+    try:
+        url = URL(spec.url)
+    except ValueError as error:
+        raise ConfigError(f"url: {spec.url!r} cannot be read: {error}", param="url") from None
+    if not url.host:
+        raise ConfigError(f"url: {spec.url!r} names no host", param="url")
     if url.query_string or url.fragment:
         raise ConfigError(f"url: {url.origin()} has a query or a fragment; give a key as api_key_env", param="url")
     if spec.api_key and url.scheme == "http" and not _near(url.host or ""):

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from yarl import URL
 
-from hubbub.core.errors import EngineUnavailable
+from hubbub.core.errors import EngineError, EngineUnavailable, HubbubError, Overloaded
 from hubbub.core.types import EngineState, Json, Message, Request, RequestId
 from hubbub.engines.dialect import DEFAULT_WINDOW, Dialect, Limits, Site
 from hubbub.engines.probe import decode_capacity
@@ -42,14 +42,16 @@ class Continues(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """``limit_field``: what ``max_tokens`` is called."""
+    """``limit_field``: what ``max_tokens`` is called. ``billing``: a 429 that speaks of it means that money is gone;
+    DashScope says the same words of a limit of tokens a minute."""
 
     continues: Continues = Continues.FLAG
     limit_field: str = "max_tokens"
+    billing: bool = False
 
 
 WAYS = {
-    "openai.com": Ways(Continues.NO, "max_completion_tokens"),
+    "openai.com": Ways(Continues.NO, "max_completion_tokens", billing=True),
     "openrouter.ai": Ways(Continues.PREFILL),
     "huggingface.co": Ways(Continues.NO),
     "aliyuncs.com": Ways(Continues.PARTIAL),
@@ -102,6 +104,12 @@ class RemoteDialect(Dialect):
 
     def answered(self, request: Request, status: int, header: Header) -> None:
         self.heard(request.id, status, header)
+
+    def meant(self, error: HubbubError) -> HubbubError:
+        """What this site means by that."""
+        if self.ways.billing and isinstance(error, Overloaded) and "billing" in error.message:
+            return EngineError(f"the engine's account is out of credit: {error.message}")
+        return error
 
     def doubt(self) -> None:
         """Something went wrong there: ask soon."""

@@ -58,8 +58,8 @@ _BY_STATUS: dict[int, type[HubbubError]] = {
     504: EngineUnavailable,
     529: Overloaded,
 }
-_OUT_OF_CREDIT = re.compile(r"insufficient_quota|insufficient[ _]balance|Arrearage", re.IGNORECASE)
-"""OpenAI's 429, DeepSeek's, and DashScope's 400: no limit that waiting would lift."""
+_OUT_OF_CREDIT = re.compile(r"insufficient[ _]balance|Arrearage")
+"""DashScope's 400: no fault of the caller."""
 _HINTS = {
     **dict.fromkeys(REDIRECTS, "the engine's url leads elsewhere, set it to where it leads: "),
     402: "the engine's account is out of credit: ",

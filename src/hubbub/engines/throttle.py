@@ -24,9 +24,9 @@ from math import inf
 from hubbub.engines.rate_limits import Allowance, Told
 
 MINUTE = 60.0
-BURST_S = 5.0
-"""What of a configured rate may come at once. Less than a minute's worth: a server that counts by the minute would else
-see nearly twice its limit in the first one."""
+BURST_S = 1.0
+"""What of a configured rate may come at once. Some (DashScope) hold to a sixtieth of the limit in each second; and one
+that counts by the minute would with more see nearly twice its limit in the first one."""
 MARGIN = 0.99
 """Of a rate: clocks differ, and requests do not arrive as evenly as they are sent."""
 FIRST_WINDOW = 8

@@ -65,6 +65,11 @@ class _Held:
     refusals: int = 0
     sent: bool = False
 
+    def may_go_again(self, error: HubbubError) -> bool:
+        """Refused as too much, not broken off, and not too often yet."""
+        refused = self.status in REFUSALS and error.retryable and not isinstance(error, EngineLost)
+        return refused and self.refusals < MOST_REFUSALS
+
 
 @dataclass(order=True, slots=True)
 class _Place:
@@ -183,8 +188,8 @@ class ThrottledEngine:
             held.sink(request, chunk)
             return
         self._landed(held, chunk)
-        error = chunk.error
-        if error is not None and error.retryable and held.status in REFUSALS and held.refusals < MOST_REFUSALS:
+        error = None if chunk.error is None else self._dialect.meant(chunk.error)
+        if error is not None and held.may_go_again(error):
             held.refusals += 1
             held.sent = False
             self._queue_again(held)
