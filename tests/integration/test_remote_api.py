@@ -30,6 +30,7 @@ from hubbub.engines import remote
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.remote import RemoteOptions
 from hubbub.engines.remote_dialect import Continues, RemoteDialect, ways_of
+from hubbub.engines.simulated_server import ServerOptions, serving
 from hubbub.engines.throttled import ThrottledEngine
 from support.throttled_api import KEY, MODEL, PROMPT_TOKENS, WORDS, Api, Limiter, Says, hosted
 
@@ -221,6 +222,18 @@ async def test_health_is_not_asked_for_all_the_time() -> None:
             await answers.engine.state()
         assert await answers.engine.count_tokens([Message(Role.USER, "Hello.")]) is None
         assert len(api.asked) <= 4, api.asked
+
+
+async def test_a_server_that_tells_what_it_holds_is_believed_at_once() -> None:
+    async with serving(ServerOptions(api_key=KEY)) as url:
+        engine = remote.build(spec(url))
+        assert (await engine.start()).max_sequences == 256
+        answers = Answers(engine)
+        answers.ask(*(request(number, model="simulated") for number in range(100)))
+        assert (await engine.state()).details["held_back"] == "0"
+        await answers.all()
+        assert {chunk.finish for chunk in answers.ends.values()} <= {FinishReason.STOP, FinishReason.LENGTH}
+        await engine.close()
 
 
 async def test_a_refused_key_is_tried_less_and_less() -> None:

@@ -79,7 +79,8 @@ class RemoteDialect(Dialect):
         self.ways = ways or Ways()
         self.heard: Callable[[RequestId, int, Header], None] = lambda request, status, header: None
         self._aliases = aliases or {}
-        self._hosted = False
+        self.hosted = False
+        """It has no route to ask how it is."""
         self._asked_at = self._ask_at = 0.0
         self._trouble: EngineUnavailable | None = None
         self._pause = 0.0
@@ -117,23 +118,23 @@ class RemoteDialect(Dialect):
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:
         now = asyncio.get_running_loop().time()
-        if self._hosted and now < self._ask_at:
+        if self.hosted and now < self._ask_at:
             if self._trouble is not None:
                 raise self._trouble
             if known is not None:
                 return known
-        if not self._hosted:
+        if not self.hosted:
             state = await self._own_word(site, known)
             if state is not None:
                 return state
-            self._hosted = True
+            self.hosted = True
         self._asked_at = now
         state = await self._listed(site, known)
         self._pause, self._trouble, self._ask_at = 0.0, None, now + PROBE_S
         return state
 
     async def count_tokens(self, site: Site, model: str, messages: Sequence[Message]) -> int | None:
-        return None if self._hosted else await super().count_tokens(site, model, messages)
+        return None if self.hosted else await super().count_tokens(site, model, messages)
 
     async def _own_word(self, site: Site, known: EngineState | None) -> EngineState | None:
         """None from a site that has no route for such questions; some answer all with a page for people."""

@@ -154,6 +154,11 @@ class Throttle:
         self._raised_at = 0.0
         self._mean_tokens = 0.0
 
+    def trust(self, most: int) -> None:
+        """The server says itself what it holds: until it refuses something, that is the window."""
+        if self._starting:
+            self.most, self.window = most, float(most)
+
     @property
     def under_way(self) -> int:
         return self._under_way

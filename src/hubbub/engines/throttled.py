@@ -226,6 +226,8 @@ class ThrottledEngine:
         return error
 
     def _told(self, state: EngineState) -> EngineState:
+        if not self._dialect.hosted:
+            self._throttle.trust(state.max_sequences)
         waiting = len(self._held) - self._throttle.under_way
         self._patience += bool(waiting and not self._throttle.under_way)
         now = asyncio.get_running_loop().time()
