@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install dev lint types layers docs docs-check pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
+.PHONY: help demo test install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -48,7 +48,14 @@ docs: .venv/.dev-installed ## write the generated pages of docs/
 docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check
 
-pytest: .venv/.dev-installed ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+# PATH: the uv that scripts/setup.sh may have brought along.
+.make/engines/%/.installed: .venv/.dev-installed src/hubbub/engines/recipes.py $(wildcard src/hubbub/engines/locks/*.txt)
+	@PATH="$$PWD/.make/tools/bin:$$PATH" $(BIN)/hubbub engine install $* --yes --folder .make/engines
+	@touch $@
+
+engines: .make/engines/vllm/.installed .make/engines/transformers/.installed ## environments of the engines that the tests run for real
+
+pytest: .venv/.dev-installed engines ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(TIERS)
 
 chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)

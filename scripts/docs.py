@@ -34,7 +34,7 @@ COMMANDS = (
     ("demo",),
     ("doctor",),
     ("engine",),
-    *(("engine", name) for name in ("list", "check", "drain", "restart", "simulate")),
+    *(("engine", n) for n in ("list", "check", "install", "uninstall", "drain", "restart", "simulate")),
     ("store",),
     ("store", "verify"),
     ("store", "stats"),

@@ -1,5 +1,5 @@
 """How long the property tests look, by ``HYPOTHESIS_PROFILE``: quick (what is typed by hand), thorough (``make test``),
-deep (thousands of random cases, other ones each time)."""
+deep (thousands of random cases, other ones each time). Asserts of the behaviours of engines say what they compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import sys
 # Containers often set PYTHONDONTWRITEBYTECODE, with which pytest rewrites every module anew in every run: seconds.
 sys.dont_write_bytecode = False
 
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+
+pytest.register_assert_rewrite("support.engine_behaviours")
 
 settings.register_profile(
     "quick",

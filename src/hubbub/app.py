@@ -25,6 +25,7 @@ from hubbub.engines.config import specs
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.simulated import SimulatedOptions
 from hubbub.engines.supervisor import Supervised
+from hubbub.engines.throttled import ThrottledEngine
 from hubbub.gateway.app import GATEWAY, Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
@@ -134,6 +135,9 @@ class App:
                 "hubbub_engine_draining": [
                     ({"engine": e.id}, e.id in self.dispatcher.scheduler.draining) for e in self.engines
                 ],
+                "hubbub_engine_cost_usd_total": [
+                    ({"engine": e.id}, e.cost_usd) for e in self.engines if isinstance(e, ThrottledEngine)
+                ],
                 "hubbub_engine_sequences": [({"engine": e}, b.sequences) for e, b in view.engines.items()],
                 "hubbub_engine_sequences_max": [({"engine": e}, b.max_sequences) for e, b in view.engines.items()],
                 "hubbub_engine_kv_tokens": [({"engine": e}, b.kv_tokens) for e, b in view.engines.items()],
@@ -148,7 +152,9 @@ class App:
 
 
 def _process(engine: Engine) -> dict[str, Any]:
-    """Process id, memory with all children, and restarts of an engine that we run ourselves; nothing for others."""
+    """Process id, memory with all children, and restarts of an engine that we run ourselves; what another costs."""
+    if isinstance(engine, ThrottledEngine):
+        return {"cost_usd": engine.cost_usd}
     if not isinstance(engine, Supervised):
         return {}
     status = engine.supervisor.status
@@ -217,8 +223,9 @@ def placed(config: StoreConfig, data: Path) -> StoreConfig:
 
 def engine_specs(settings: Settings, logs: Path) -> list[EngineSpec]:
     """What the settings ask for: the engines of ``[engines.NAME]``, or the one of ``[engine]``. Raises ConfigError."""
+    environments = Path(settings.server.environments)
     if settings.engines:
-        return list(specs(settings.engines, logs))
+        return list(specs(settings.engines, logs, environments))
     engine = settings.engine
     remote = engine.kind.startswith(("http://", "https://"))
     kind = kind_of("openai" if remote else engine.kind)
@@ -231,6 +238,7 @@ def engine_specs(settings: Settings, logs: Path) -> list[EngineSpec]:
             url=engine.kind if remote else "",
             api_key=engine.api_key,
             options={"openvino": settings.openvino, "simulated": SimulatedOptions(engine.flags)}.get(kind.name),
+            environments=environments,
         )
     ]
 

@@ -26,6 +26,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.engines.catalog import KINDS
 from hubbub.engines.config import EngineTable, check_names
+from hubbub.engines.kinds import ENVIRONMENTS
 from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
@@ -48,6 +49,9 @@ class ServerConfig:
     host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
     data: str = field(default="hubbub-data", metadata={"help": "folder of the database and the logs"})
+    environments: str = field(
+        default=str(ENVIRONMENTS), metadata={"help": "folder of what `hubbub engine install` makes"}
+    )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     keys: KeysMode = field(
         default=KeysMode.AUTO, metadata={"help": "who needs a key: auto (all but on loopback), required or off (none)"}
@@ -99,10 +103,17 @@ class Loaded:
     sources: Mapping[str, str]
 
 
-def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    flags: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    plan: Path | None = None,
+) -> Loaded:
     """Settings of this process. ``flags`` are ``section.key`` to value, None for flags not given.
 
-    ``file``: the TOML to read; without one, ``hubbub.toml`` in the current folder if it is there. Raises ConfigError.
+    ``file``: the TOML to read; without one, ``hubbub.toml`` in the current folder if it is there.
+    ``plan``: one more in that form; its engines stand in place of the file's. Raises ConfigError.
     """
     environ = os.environ if environ is None else environ
     layers: list[tuple[str, dict[str, Any]]] = []
@@ -111,6 +122,11 @@ def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping
     if file is not None or path.is_file():
         flat, tables = _from_file(path)
         layers.append((str(path), flat))
+    if plan is not None:
+        path = plan
+        planned, tables = _from_file(plan)
+        layers = [(source, _without_engine(flat)) for source, flat in layers]
+        layers.append((str(plan), planned))
     layers.append(("environment", _from_environment(environ)))
     layers.append(("flag", {key: value for key, value in flags.items() if value is not None}))
 
@@ -124,6 +140,10 @@ def load(flags: Mapping[str, Any], *, file: Path | None = None, environ: Mapping
     if tables and not _replaced(sources, str(path)):
         settings = dataclasses.replace(settings, engines=_engines(tables, str(path), environ, sources))
     return Loaded(settings, sources)
+
+
+def _without_engine(flat: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flat.items() if not key.startswith(("engine.", "openvino."))}
 
 
 def _replaced(sources: Mapping[str, str], file: str) -> bool:

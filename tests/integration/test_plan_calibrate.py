@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from hubbub.core.errors import BadRequest, EngineUnavailable
 from hubbub.planner.calibrate import Point, Sample, apply, calibrated, fit_factors, keep, measure, points, recall
 from hubbub.planner.cases import Work
+from hubbub.planner.detect import best_seen
 from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.step_time import Steps, figure, table_of
 
@@ -130,3 +131,13 @@ def test_one_point_is_too_few(setup: Setup) -> None:
 def test_the_plan_of_points_is_short() -> None:
     assert 6 <= len(points(4096, slow=False)) <= 10
     assert all(p.tokens_in + p.tokens_out <= 256 for p in points(256, slow=True))
+
+
+def test_the_best_a_cpu_ever_showed_is_kept(tmp_path: Path) -> None:
+    first = best_seen(tmp_path, "a processor", seconds=0.01)
+    assert min(first) > 0
+    (kept,) = tmp_path.glob("cpu-*.json")
+    kept.write_text(json.dumps({"bandwidth_gbs": 9000.0, "tflops": 5000.0}), "utf-8")
+    assert best_seen(tmp_path, "a processor", seconds=0.01) == (9000.0, 5000.0)
+    kept.write_text("{cut short", "utf-8")
+    assert 0 < best_seen(tmp_path, "a processor", seconds=0.01)[0] < 9000

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from hubbub.cli.plan import plan_app
 from hubbub.core.errors import HubbubError
+from hubbub.settings import load
 
 RUN = CliRunner()
 
@@ -67,10 +71,30 @@ def test_scenarios_compare_and_recommend(tmp_path: Path) -> None:
     assert "2.08 M minutes" in run("corpus", "--scenarios", "--json")
     rows = json.loads(run("compare", "--machines", "RTX 4090,H100", "--models", "Qwen3-8B", "--json"))["rows"]
     assert len(rows) == 2
-    plan = tmp_path / "plan.json"
+    plan = tmp_path / "plan.toml"
     text = run("recommend", "-w", "RTX 4090", "-n", "10", "--models", "Qwen3-8B,Qwen3-0.6B", "--plan", str(plan))
     assert "engine flags:" in text
-    assert json.loads(plan.read_text("utf-8"))["model"] == "Qwen3-8B"
+    (tmp_path / "hubbub.toml").write_text('[server]\nport = 1234\n[engine]\nkind = "simulated"\n', "utf-8")
+    settings = load({}, file=tmp_path / "hubbub.toml", environ={}, plan=plan).settings
+    (planned,) = settings.engines.values()
+    assert (planned.kind, planned.model, planned.options.context_window) == ("vllm", "Qwen/Qwen3-8B", 4096)
+    assert (planned.chats, settings.server.port) == (10, 1234)
+
+
+def test_a_plan_for_this_machine_serves(tmp_path: Path) -> None:
+    """What is recommended here is started as it was written, and answers."""
+    plan = tmp_path / "plan.toml"
+    run("recommend", "-n", "2", "--models", "SmolLM2-135M", "--context", "1024", "--plan", str(plan))
+    command = (sys.executable, "-m", "hubbub", "serve", "--plan", str(plan), "--port", "0", "--data", str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip().rpartition(" ")[2]
+            with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
+                (engine,) = json.load(answer)["engines"]
+        finally:
+            server.terminate()
+    assert (engine["id"], engine["state"]["max_sequences"]) == ("main", 2)
 
 
 def test_validate_writes_one_object_a_row_in_order(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hubbub.core.errors import BadRequest, NotFound
 from hubbub.planner.accuracy import markdown
 from hubbub.planner.cases import OutOfScope, parse_row
 from hubbub.planner.coefficients import bundled
-from hubbub.planner.fit import read_published
+from hubbub.planner.problem import read_published
 from hubbub.planner.validate import error_tables, predict_rows, read_rows
 
 COLUMNS = """source_url source_name date model params quant engine engine_version hardware n_gpu metric

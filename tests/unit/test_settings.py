@@ -82,7 +82,7 @@ def told(tmp_path: Path, text: str, environ: dict[str, str] | None = None, **fla
 
 def test_tables_make_engines(tmp_path: Path) -> None:
     loaded = told(tmp_path, POOLS, {"FAR_KEY": "sk-1\n"})
-    made = list(specs(loaded.settings.engines, tmp_path))
+    made = list(specs(loaded.settings.engines, tmp_path, tmp_path))
     assert [(spec.id, spec.kind, spec.model) for spec in made] == [
         ("small", "simulated", ""),
         ("small-2", "simulated", ""),

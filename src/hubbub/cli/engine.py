@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hubbub.cli import engine_server
+from hubbub.cli import engine_install, engine_server
 from hubbub.cli.engine_server import Address, Config, KeyFile, RunningServer
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Engines: kinds, checks, and those of a running server.", no_args_is_help=True)
 app.command("drain")(engine_server.drain)
 app.command("restart")(engine_server.restart)
+app.command("install")(engine_install.install)
+app.command("uninstall")(engine_install.uninstall)
 
 
 @app.callback()
@@ -33,8 +36,12 @@ def list_(
     """The kinds of engines there are; and, where a server runs, its engines with their health and load."""
     from hubbub.core.errors import HubbubError
     from hubbub.engines.catalog import KINDS
+    from hubbub.settings import load
 
-    kinds = [{"kind": kind.name, "what": kind.summary, "from": _origin(kind.environment)} for kind in KINDS.values()]
+    home = Path(load({}, file=config).settings.server.environments)
+    kinds = [
+        {"kind": kind.name, "what": kind.summary, "from": _origin(kind.environment, home)} for kind in KINDS.values()
+    ]
     engines, silence = [], ""
     try:
         running = RunningServer.find(server, key_file, config)
@@ -102,8 +109,13 @@ async def _examined(url: str, model: str, key: str, *, quiet: bool) -> list[Find
     return findings
 
 
-def _origin(environment: str) -> str:
-    return f"hubbub engine install {environment}" if environment else "built in"
+def _origin(environment: str, home: Path) -> str:
+    from hubbub.engines.environments import installed
+
+    if not environment:
+        return "built in"
+    found = installed(environment, home)
+    return f"installed: {found.version} for {found.variant}" if found else f"hubbub engine install {environment}"
 
 
 def _row(engine: dict[str, Any]) -> dict[str, str]:

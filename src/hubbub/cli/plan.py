@@ -304,6 +304,7 @@ def recommend(
     from hubbub.planner.corpus import Job
     from hubbub.planner.detect import detect
     from hubbub.planner.hardware import make_machine
+    from hubbub.planner.planfile import toml_of
     from hubbub.planner.recommend import Wish
     from hubbub.planner.recommend import recommend as run
     from hubbub.planner.simulate import Chats
@@ -323,7 +324,7 @@ def recommend(
         wish = Wish(wish.chats, wish.job, wish.targets, wish.deadline_s, tuple(_names(models)))
     found = run(machine, wish)
     if plan is not None:
-        plan.write_text(json.dumps(found["plan"], indent=2) + "\n", "utf-8")
+        plan.write_text(toml_of(found), "utf-8")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -349,7 +350,8 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a running engine for under two minutes and fit this machine's coefficients."""
-    from hubbub.planner.api import calibrate_here, calibration_folder
+    from hubbub.planner.api import calibrate_here
+    from hubbub.planner.detect import calibration_folder
     from hubbub.planner.units import parse_count
 
     tokens = parse_count(context, "context")

@@ -39,6 +39,9 @@ def serve(
         typer.Option("--open-to-everyone", help="Listen beyond loopback without keys: whoever can connect is let in."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file [hubbub.toml, if it is there].")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="What `hubbub plan recommend --plan` wrote: its engine instead of the file's.")
+    ] = None,
 ) -> None:
     """Start the engine and the gateway, and serve until Ctrl-C."""
     from hubbub.settings import load
@@ -52,7 +55,7 @@ def serve(
         "engine.kind": engine,
         "engine.model": model,
     }
-    settings = load(flags, file=config).settings
+    settings = load(flags, file=config, plan=plan).settings
     logging.basicConfig(level=settings.server.log_level.upper(), format="%(levelname)-7s %(name)s: %(message)s")
     run(settings)
 

@@ -5,13 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines import openvino, remote, simulated
+from hubbub.engines import (
+    fastchat,
+    hf_transformers,
+    llamacpp,
+    lmdeploy,
+    ollama,
+    openvino,
+    remote,
+    sglang,
+    simulated,
+    tgi,
+    vllm,
+)
 from hubbub.engines.kinds import Kind
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         openvino.KIND,
+        vllm.KIND,
+        sglang.KIND,
+        lmdeploy.KIND,
+        llamacpp.KIND,
+        hf_transformers.KIND,
+        ollama.KIND,
+        tgi.KIND,
+        fastchat.KIND,
         remote.KIND,
         simulated.KIND,
     )

@@ -80,6 +80,7 @@ class _ToolCall(msgspec.Struct, gc=False):
 class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
 
@@ -116,7 +117,7 @@ class ChatStream:
 
     The finish reason comes before the usage, so the last chunk is made only at ``[DONE]`` or the end of the stream. A
     chunk with text or part of a call counts as one token; the usage at the end says how many it really were. Reasoning
-    (``reasoning_content``) counts, and is not passed on.
+    (``reasoning_content``; vLLM since 0.12: ``reasoning``) counts, and is not passed on.
     """
 
     def __init__(self) -> None:
@@ -159,7 +160,7 @@ class ChatStream:
                 if delta is not None:
                     if delta.content:
                         yield Chunk(delta.content, 1)
-                    elif delta.reasoning_content:
+                    elif delta.reasoning_content or delta.reasoning:
                         yield Chunk(tokens=1)
                     for call in delta.tool_calls or ():
                         yield Chunk(tokens=1, tool=self._tool(call))

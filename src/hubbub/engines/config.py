@@ -65,8 +65,8 @@ class EngineTable:
         return [EngineId(name if number == 1 else f"{name}-{number}") for number in range(1, self.replicas + 1)]
 
 
-def specs(tables: Mapping[str, EngineTable], logs: Path) -> Iterator[EngineSpec]:
-    """All engines that the tables ask for, in their order."""
+def specs(tables: Mapping[str, EngineTable], logs: Path, environments: Path) -> Iterator[EngineSpec]:
+    """All engines that the tables ask for, in their order. ``environments``: the folder of those installed."""
     for name, table in tables.items():
         for engine_id in table.ids(name):
             yield EngineSpec(
@@ -80,6 +80,7 @@ def specs(tables: Mapping[str, EngineTable], logs: Path) -> Iterator[EngineSpec]
                 chats=table.chats,
                 adapters=table.adapters,
                 options=table.options,
+                environments=environments,
             )
 
 

@@ -6,7 +6,7 @@ state of its requests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -27,7 +27,8 @@ DEFAULT_SEQUENCES = 64
 class Limits:
     """What a server can hold, where it does not say so itself. ``models``: empty takes what it lists. Zero for
     ``context_window`` (tokens) takes what it lists for its first model; zero for ``kv_tokens`` means room for
-    ``max_sequences`` full windows. ``adapters``: LoRA adapters it serves, each as a model of that name."""
+    ``max_sequences`` full windows. ``adapters``: LoRA adapters it serves, each as a model of that name;
+    empty takes what it lists."""
 
     models: tuple[str, ...] = ()
     context_window: int = 0
@@ -51,8 +52,18 @@ class Site:
 
 
 class _Model(msgspec.Struct):
+    """``parent``: of a LoRA adapter, which vLLM and SGLang list as a model of its own."""
+
     id: str
+    parent: str | None = None
     max_model_len: int | None = None
+    context_length: int | None = None
+    context_window: int | None = None
+
+    @property
+    def window(self) -> int:
+        """As vLLM, OpenRouter and Groq tell it; 0 where it is not told."""
+        return self.max_model_len or self.context_length or self.context_window or 0
 
 
 class _Models(msgspec.Struct):
@@ -62,13 +73,23 @@ class _Models(msgspec.Struct):
 class Dialect:
     """The common wire: ``/v1/chat/completions``, ``/v1/models``, ``/health``; and ``/capacity`` of our own servers."""
 
+    api = "/v1"
+    """What stands between the site's base and ``/chat/completions`` or ``/models``."""
+
     def body(self, request: Request) -> dict[str, Json]:
         """The JSON of ``POST /v1/chat/completions``."""
         return chat_body(request)
 
+    def called(self, model: str) -> str:
+        """What the server calls this model."""
+        return model
+
     def headers(self, request: Request) -> Mapping[str, str]:
         """Headers of this request, beside those of every request."""
         return {}
+
+    def answered(self, request: Request, status: int, header: Callable[[str], str | None]) -> None:
+        """The head of an answer has come; some servers tell their limits there."""
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:
         """Capacity and gauges now. ``known``: what this returned last since the engine started, None the first time.
@@ -94,25 +115,28 @@ class Dialect:
     async def listed(self, site: Site) -> EngineState:
         """The server's own list of models, with what is configured. Raises EngineUnavailable."""
         limits = site.limits
-        status, body = await site.get("/v1/models")
+        status, body = await site.get(f"{self.api}/models")
         if status != 200:
             raise EngineUnavailable(error_of_response(status, None, body).message)
         try:
             listed = msgspec.json.decode(body, type=_Models).data
         except msgspec.DecodeError as fault:
-            raise EngineUnavailable(f"{site.base}/v1/models is not an OpenAI list of models ({fault})") from fault
-        names = limits.models or tuple(model.id for model in listed if model.id not in limits.adapters)
+            words = f"{site.base}{self.api}/models is not an OpenAI list of models ({fault})"
+            raise EngineUnavailable(words) from fault
+        adapters = limits.adapters or tuple(model.id for model in listed if model.parent is not None)
+        names = limits.models or tuple(model.id for model in listed if model.id not in adapters)
         if not names:
             raise EngineUnavailable(f"engine {site.engine} at {site.base} serves no model")
+        first = self.called(names[0])
         window = limits.context_window or next(
-            (model.max_model_len for model in listed if model.id == names[0] and model.max_model_len), DEFAULT_WINDOW
+            (model.window for model in listed if model.id == first and model.window), DEFAULT_WINDOW
         )
         return EngineState(
             models=names,
             context_window=window,
             max_sequences=limits.max_sequences,
             kv_tokens=limits.kv_tokens or limits.max_sequences * window,
-            adapters=limits.adapters,
+            adapters=adapters,
             details={"url": site.base},
         )
 

@@ -10,6 +10,9 @@ from typing import Any
 from hubbub.core.types import EngineId
 from hubbub.ports import Engine
 
+ENVIRONMENTS = Path("~/.local/share/hubbub/engines")
+"""Where ``hubbub engine install`` makes environments, if nothing else is configured."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
@@ -18,7 +21,7 @@ class EngineSpec:
     ``model``: Hugging Face name, folder, GGUF file or ``smollm2``; empty lets the kind choose. ``served_name``: what
     the API calls it, empty: the model's own name. ``url``: a server that runs already; nothing is launched then.
     ``chats``: requests to decode together, 0: the kind's choice. ``adapters``: LoRA adapters by name, each a folder
-    or a Hugging Face name.
+    or a Hugging Face name. ``environments``: the folder of what ``hubbub engine install`` has made.
     """
 
     id: EngineId
@@ -31,6 +34,7 @@ class EngineSpec:
     chats: int = 0
     adapters: Mapping[str, str] = field(default_factory=dict)
     options: Any = None
+    environments: Path = ENVIRONMENTS
 
 
 @dataclass(frozen=True, slots=True)

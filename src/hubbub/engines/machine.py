@@ -95,7 +95,7 @@ def inspect_machine(cgroup: Path = CGROUP) -> Machine:
         memory_bytes=total,
         free_bytes=free,
         instructions=_instructions(),
-        gpus=_nvidia_gpus(),
+        gpus=nvidia_gpus(),
         engines=_engines(),
     )
 
@@ -190,7 +190,7 @@ def _cpuinfo() -> str:
         return ""
 
 
-def _nvidia_gpus() -> tuple[Gpu, ...]:
+def nvidia_gpus() -> tuple[Gpu, ...]:
     text = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
     return parse_nvidia(text)
 

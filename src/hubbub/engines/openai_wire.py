@@ -8,11 +8,13 @@ no timer.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from hubbub.core.errors import ConfigError, EngineLost, EngineUnavailable, HubbubError
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId
@@ -47,7 +49,19 @@ class WireConfig:
 
     @property
     def base(self) -> str:
-        return self.url.rstrip("/").removesuffix("/v1")
+        """Without a user and a password: it is shown to people."""
+        return str(URL(self.url).with_user(None)).rstrip("/").removesuffix("/v1")
+
+    @property
+    def authorization(self) -> str:
+        """The header's value, empty for none."""
+        if self.api_key:
+            return f"Bearer {self.api_key}"
+        url = URL(self.url)
+        if url.user is None:
+            return ""
+        words = f"{url.user}:{url.password or ''}"
+        return f"Basic {b64encode(words.encode()).decode()}"
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +103,8 @@ class OpenAIWireEngine:
             self._known = await self.dialect.state(self._site(), self._known)
         except EngineUnavailable as error:
             raise self._error(error) from None
-        return replace(self._known, running=max(self._known.running, len(self._streams)))
+        known = self._known
+        return replace(known, running=max(known.running, len(self._streams) - known.waiting))
 
     def submit(self, request: Request, sink: Sink) -> None:
         self.cancel(request.id)  # a second attempt ends the first
@@ -150,8 +165,8 @@ class OpenAIWireEngine:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
-        if self.config.api_key:
-            headers["Authorization"] = f"Bearer {self.config.api_key}"
+        if self.config.authorization:
+            headers["Authorization"] = self.config.authorization
         return headers
 
     def _site(self) -> Site:
@@ -171,7 +186,8 @@ class OpenAIWireEngine:
             asked["cache_salt"] = cache_salt(request.user)
         body = msgspec.json.encode(asked)
         headers = {**_STREAM_HEADERS, **self.dialect.headers(request)}
-        async with self._pool().post("/v1/chat/completions", body, headers) as answer:
+        async with self._pool().post(f"{self.dialect.api}/chat/completions", body, headers) as answer:
+            self.dialect.answered(request, answer.status, answer.header)
             if answer.status != 200:
                 words = await answer.text(ERROR_BYTES)
                 raise error_of_response(answer.status, answer.header("Retry-After"), words)

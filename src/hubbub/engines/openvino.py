@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.core.types import EngineId, EngineState, Request, RequestId
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.launched import free_port
+from hubbub.engines.lora_files import GGUF_ADAPTERS, peft_folder
 from hubbub.engines.models import ModelKind, ResolvedModel, resolve_model
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.process_engine import ProcessEngine
@@ -73,21 +75,32 @@ def arguments(model: Path, name: str, config: OpenVINOConfig, port: int = 0) -> 
 class OpenVINOEngine(ProcessEngine):
     """Engine port over the embedded engine; its log is ``<id>.log`` in the folder ``logs``."""
 
-    def __init__(self, engine_id: EngineId, model: ResolvedModel, config: OpenVINOConfig, logs: Path) -> None:
-        """Raises ConfigError for a model of a kind that the engine does not read."""
+    def __init__(
+        self,
+        engine_id: EngineId,
+        model: ResolvedModel,
+        config: OpenVINOConfig,
+        logs: Path,
+        adapters: Mapping[str, Path] | None = None,
+    ) -> None:
+        """``adapters``: PEFT folders by name. Raises ConfigError for a model of a kind that the engine does not read,
+        or that adapters cannot be used with."""
         if model.kind is ModelKind.HUGGING_FACE:
             raise ConfigError(
                 f"engine.model: {model.path} holds safetensors; convert it with "
                 f"`optimum-cli export openvino --model {model.path} OUT` and give OUT, or take a GGUF",
                 param="engine.model",
             )
+        if adapters and model.kind is ModelKind.GGUF:
+            raise ConfigError(f"engine {engine_id}: {GGUF_ADAPTERS.format(model.path)}", param="adapters")
+        flags = [flag for name, path in (adapters or {}).items() for flag in ("--adapter", f"{name}={path}")]
         # SSE needs an address that outlives a restart; frames connect anew.
         port = free_port() if config.wire == "sse" else 0
         argv = (sys.executable, "-m", "hubbub.engines.openvino_server")
         super().__init__(
             engine_id,
             Command(
-                (*argv, *arguments(model.path, model.name, config, port)),
+                (*argv, *arguments(model.path, model.name, config, port), *flags),
                 log_path=logs / f"{engine_id}.log",
                 announces=True,
                 ready_s=READY_S,
@@ -130,7 +143,8 @@ def build(spec: EngineSpec) -> OpenVINOEngine:
     log.warning("model %s: %s", model.name, model.why, extra={"action": "model"})
     if spec.served_name:
         model = replace(model, name=spec.served_name)
-    return OpenVINOEngine(spec.id, model, options, spec.logs)
+    adapters = {name: peft_folder(name, source) for name, source in spec.adapters.items()}
+    return OpenVINOEngine(spec.id, model, options, spec.logs, adapters)
 
 
 KIND = Kind("openvino", "embedded: OpenVINO GenAI, on CPUs and Intel GPUs; IR models and GGUF", OpenVINOConfig, build)

@@ -9,7 +9,7 @@ import msgspec
 
 from hubbub.core.errors import EngineUnavailable
 from hubbub.core.types import EngineState, Message
-from hubbub.engines.remote_errors import error_of_response, error_of_transport, short
+from hubbub.engines.remote_errors import REDIRECTS, error_of_response, error_of_transport, short
 from hubbub.engines.wire_body import messages_body
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=4.0, sock_connect=3.0)
@@ -39,9 +39,14 @@ def decode_capacity(url: str, body: bytes) -> EngineState:
 
 
 async def fetch(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
-    """Status and body of a GET. Raises EngineUnavailable when nobody answers within PROBE_TIMEOUT."""
+    """Status and body of a GET. Raises EngineUnavailable when nobody answers within PROBE_TIMEOUT.
+
+    Of a redirect the body is where it leads to. It is not followed: our key is for the address that was configured.
+    """
     try:
-        async with session.get(url, timeout=PROBE_TIMEOUT) as response:
+        async with session.get(url, timeout=PROBE_TIMEOUT, allow_redirects=False) as response:
+            if response.status in REDIRECTS:
+                return response.status, response.headers.get("Location", "").encode()
             return response.status, await response.read()
     except (aiohttp.ClientError, OSError, TimeoutError) as fault:
         raise EngineUnavailable(error_of_transport(fault, url, begun=False).message, retry_after=1.0) from fault

@@ -39,10 +39,14 @@ _CONTEXT = re.compile(
 )
 _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
 _BY_STATUS: dict[int, type[HubbubError]] = {
+    **dict.fromkeys(REDIRECTS, EngineError),
     400: BadRequest,
     # Our key, not the caller's: telling them 401 would send them to look in the wrong place.
     401: EngineError,
+    402: EngineError,
     403: EngineError,
     404: EngineError,
     408: EngineUnavailable,
@@ -54,7 +58,11 @@ _BY_STATUS: dict[int, type[HubbubError]] = {
     504: EngineUnavailable,
     529: Overloaded,
 }
+_OUT_OF_CREDIT = re.compile(r"insufficient[ _]balance|Arrearage")
+"""DashScope's 400: no fault of the caller."""
 _HINTS = {
+    **dict.fromkeys(REDIRECTS, "the engine's url leads elsewhere, set it to where it leads: "),
+    402: "the engine's account is out of credit: ",
     401: "the engine refuses the API key set for it: ",
     403: "the engine refuses the API key set for it: ",
     404: "the engine has no such address (its URL ends before /v1): ",
@@ -81,6 +89,8 @@ def error_of_payload(error: object, status: int, retry_after: float | None = Non
     details = _details(error)
     message = short(details.message or "")
     words = f"{details.type} {details.code} {message}"
+    if 400 <= status < 500 and _OUT_OF_CREDIT.search(words):
+        status = 402
     kind = _BY_STATUS.get(status, EngineError if status >= 500 else BadRequest)
     if kind is BadRequest and _CONTEXT.search(words):
         kind = ContextTooLong

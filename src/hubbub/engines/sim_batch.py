@@ -11,6 +11,7 @@ engines a step holds all decoding sequences and, in what the token budget leaves
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
@@ -31,7 +32,8 @@ class Pace:
     A step takes ``base + per_sequence * decoding + per_context_token * context + per_prefill_token * prefilled``, times
     a log-normal ``jitter`` (the standard deviation of its logarithm). The defaults are like a 7B model on a mid-range
     GPU. With ``itl`` set, steps take exactly that long whatever they hold, and a first token comes ``ttft`` after its
-    request: the mode for load tests.
+    request: the mode for load tests. With ``steps`` (of a profile), a step's first two terms are read off these points
+    instead: decoding sequences and seconds, in order; in between on a straight line, and beyond as from the last two.
     """
 
     base: float = 0.015
@@ -45,6 +47,17 @@ class Pace:
     prefix_cache: bool = True
     itl: float | None = None
     ttft: float = 0.0
+    steps: tuple[tuple[int, float], ...] = ()
+
+    def decode(self, sequences: int) -> float:
+        """Seconds of a step without regard to what it reads."""
+        if not self.steps:
+            return self.base + self.per_sequence * sequences
+        if sequences <= self.steps[0][0] or len(self.steps) == 1:
+            return self.steps[0][1]
+        above = min(max(1, bisect_left(self.steps, (sequences, 0.0))), len(self.steps) - 1)
+        (low, fast), (high, slow) = self.steps[above - 1 : above + 1]
+        return fast + (slow - fast) * (sequences - low) / (high - low)
 
 
 @dataclass(slots=True, eq=False)
@@ -183,12 +196,11 @@ class Batch:
             prefilled += piece
             if prefilled >= budget:
                 break
-        length = (
-            pace.base
-            + pace.per_sequence * decoding
-            + pace.per_context_token * self._context
-            + pace.per_prefill_token * prefilled
-        )
+        reading = pace.per_prefill_token * prefilled
+        if pace.steps and not decoding:
+            length = max(reading, pace.decode(1))  # fetching the weights hides behind the arithmetic
+        else:
+            length = pace.decode(decoding) + pace.per_context_token * self._context + reading
         return length * self._rng.lognormvariate(0.0, pace.jitter) if pace.jitter else length
 
     def end(self, now: float) -> list[tuple[Flight, Chunk]]:

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hubbub.core.errors import EngineError, EngineLost, EngineUnavailable, HubbubError
+from hubbub.core.errors import BadRequest, ConfigError, EngineError, EngineLost, EngineUnavailable, HubbubError
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Json, Message, Request, RequestId
 from hubbub.engines.kinds import EngineSpec, Kind
 from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.sim_batch import Batch, Flight, Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule, Faults
+from hubbub.engines.sim_profiles import EXAMPLE, profile_of
 from hubbub.engines.sim_prompt import Voice, parse_body, prompt_tokens, speech_of
 from hubbub.engines.supervisor import Command
 from hubbub.engines.wire_body import chat_body, messages_body
@@ -230,16 +231,22 @@ class SimulatedProcessEngine(ProcessEngine):
 @dataclass(frozen=True, slots=True)
 class SimulatedOptions:
     flags: str = field(default="", metadata={"help": "more flags for the simulated engine's command"})
+    profile: str = field(default="", metadata={"help": f"be as fast and as large as a real setup, like {EXAMPLE!r}"})
 
 
 def build(spec: EngineSpec) -> SimulatedProcessEngine:
+    """Raises ConfigError."""
     options = spec.options or SimulatedOptions()
+    try:
+        profile = ["--profile", profile_of(options.profile).name] if options.profile else []
+    except BadRequest as error:
+        raise ConfigError(error.message, param="profile") from None
     flags = [word for adapter in spec.adapters for word in ("--adapter", adapter)]
     if spec.served_name or spec.model:
         flags += ["--model", spec.served_name or spec.model]
     if spec.chats:
         flags += ["--max-sequences", str(spec.chats)]
-    return SimulatedProcessEngine(spec.id, spec.logs, [*flags, *shlex.split(options.flags)])
+    return SimulatedProcessEngine(spec.id, spec.logs, [*profile, *flags, *shlex.split(options.flags)])
 
 
 KIND = Kind("simulated", "seeded text at realistic speed, with faults on demand", SimulatedOptions, build)

@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -20,6 +20,7 @@ from hubbub.core.errors import BadRequest, ConfigError
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import parse_rule
 from hubbub.engines.sim_http import SimulatedApp
+from hubbub.engines.sim_profiles import EXAMPLE, Profile, profile_of
 from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig
 
@@ -66,8 +67,10 @@ async def serve(options: ServerOptions) -> None:
 def parse_options(arguments: Sequence[str]) -> ServerOptions:
     """Flags to options; exits with a message as argparse does."""
     parser = argparse.ArgumentParser(prog="hubbub engine simulate", description=__doc__)
-    pace, voice = Pace(), Voice()
+    profile, pace = _profile(parser, arguments)
+    voice = Voice() if profile is None else replace(Voice(), context_window=profile.context_window)
     add = parser.add_argument
+    add("--profile", help=f"be as fast and as large as a real setup, like '{EXAMPLE}'; other flags change that")
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=0, help="0: any free one (default)")
     add("--api-key", default="", help="asked for under /v1")
@@ -107,7 +110,9 @@ def parse_options(arguments: Sequence[str]) -> ServerOptions:
         adapters=tuple(args.adapter),
         mixes_adapters=args.mixes,
     )
+    shaped = (args.step_ms, args.sequence_ms) == (pace.base * 1e3, pace.per_sequence * 1e3)
     pace = Pace(
+        steps=pace.steps if shaped else (),
         base=args.step_ms / 1e3,
         per_sequence=args.sequence_ms / 1e3,
         per_context_token=args.context_token_ms / 1e3,
@@ -122,6 +127,20 @@ def parse_options(arguments: Sequence[str]) -> ServerOptions:
     )
     engine = SimulatedConfig(voice, pace, faults, slow_start_s=args.slow_start)
     return ServerOptions(host=args.host, port=args.port, api_key=args.api_key, engine=engine)
+
+
+def _profile(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[Profile | None, Pace]:
+    """Read before all other flags, as it sets their defaults; exits with the names there are for one that is none."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--profile")
+    name = early.parse_known_args(arguments)[0].profile
+    if not name:
+        return None, Pace()
+    try:
+        profile = profile_of(name)
+    except BadRequest as error:
+        parser.error(error.message)
+    return profile, profile.pace
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

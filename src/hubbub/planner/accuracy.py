@@ -14,7 +14,13 @@ from hubbub.planner.coefficients import bundled
 _ROWS = (
     ("pure roofline (0.8 of bandwidth, half the peak rate)", "pure roofline", "all"),
     ("in sample", "in sample", "all"),
+    ("rows at random left out: throughput", "rows at random left out, a tenth", "throughput"),
+    ("rows at random left out: prompt reading", "rows at random left out, a tenth", "prefill"),
+    ("rows at random left out: TPOT, ITL, E2E", "rows at random left out, a tenth", "latency"),
+    ("rows at random left out: TTFT", "rows at random left out, a tenth", "ttft"),
     ("one model on one card left out: throughput", "one model on one card left out", "throughput"),
+    ("one model on one card left out: TPOT, ITL, E2E", "one model on one card left out", "latency"),
+    ("one model on one card left out: TTFT", "one model on one card left out", "ttft"),
     ("one model left out: throughput", "one model left out", "throughput"),
     ("one model left out: TPOT, ITL, E2E", "one model left out", "latency"),
     ("one model left out: TTFT", "one model left out", "ttft"),

@@ -18,7 +18,7 @@ import aiohttp
 from hubbub.core.errors import BadRequest, EngineUnavailable
 from hubbub.planner import calibrate, compare, corpus, recommend
 from hubbub.planner.chats import Targets, chat_report, curve, memory_report
-from hubbub.planner.detect import detect
+from hubbub.planner.detect import calibration_folder, detect
 from hubbub.planner.hardware import make_machine
 from hubbub.planner.memory import Load
 from hubbub.planner.setup import Setup, make_setup
@@ -26,10 +26,6 @@ from hubbub.planner.simulate import Chats
 from hubbub.planner.units import parse_bytes, parse_count, parse_positive
 
 KINDS = ("memory", "chats", "corpus", "scenarios", "compare", "recommend")
-
-
-def calibration_folder() -> Path:
-    return Path.home() / ".local" / "share" / "hubbub" / "calibrations"
 
 
 def setup_here(
@@ -83,7 +79,8 @@ async def _first_model(url: str) -> str:
 
 
 async def _kv_tokens(url: str) -> int:
-    """KV room as the engine reports it on its metrics page (vLLM: blocks x block size); 0 where it does not say."""
+    """KV room as the engine reports it on its metrics page (vLLM: blocks x block size; Hubbub: tokens of its engine);
+    0 where it does not say."""
     root = re.sub(r"/v1/?$", "", url)
     try:
         async with (
@@ -93,6 +90,11 @@ async def _kv_tokens(url: str) -> int:
             text = await answer.text()
     except (aiohttp.ClientError, TimeoutError):
         return 0
+    own = re.search(r"^hubbub_engine_kv_tokens_max(?:\{[^}]*\})? ([\d.eE+]+)$", text, re.M) or re.search(
+        r"^hubbub_engine_kv_tokens ([\d.eE+]+)$", text, re.M
+    )
+    if own is not None:
+        return int(float(own.group(1)))
     line = re.search(r"cache_config_info\{([^}]*)\}", text)
     if line is None:
         return 0

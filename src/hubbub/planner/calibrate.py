@@ -34,9 +34,9 @@ PULL = 0.15
 """Standard deviation, in logarithms, of a machine's factor around the table's."""
 NOISE = 0.04
 TUNED: tuple[tuple[str, ...], ...] = (
-    ("weights", "compute"),
+    ("weights",),
     ("kv",),
-    ("prefill",),
+    ("prefill", "compute"),
     ("layer_us", "step_ms", "seq_us"),
     ("request_ms", "serial_ms"),
 )
@@ -64,15 +64,15 @@ class Sample:
 
 
 def points(context: int, slow: bool) -> list[Point]:
-    """The plan of measurement. ``slow``: a CPU, where 64 streams and long prompts would take minutes."""
+    """The plan of measurement. ``slow``: a CPU, where many streams of long prompts would take minutes."""
     out = 24 if slow else 64
     long = max(64, min(512 if slow else 3000, context - out - 64))
-    many = (4, 8, 16) if slow else (8, 32, 64)
+    many = (4, 16, 64) if slow else (8, 32, 64)
     return [
         Point(1, 16, out),
         Point(1, long, out),
         *(Point(n, 32, out) for n in many),
-        Point(many[-1] // 2, min(200, long), out),
+        Point(8 if slow else 32, min(200, long), out),
         Point(1, long // 2, 4),
     ]
 
@@ -137,6 +137,21 @@ async def measure(url: str, model: str, plan: Sequence[Point], tell: Callable[[s
     except (aiohttp.ClientError, TimeoutError) as error:
         raise EngineUnavailable(f"url: no engine answers at {url}: {error}", param="url") from error
     return best
+
+
+async def measure_once(url: str, point: Point, model: str = "") -> Sample:
+    """One point, once, at an engine that is awake. Raises EngineUnavailable."""
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=5)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+            if not model:
+                async with session.get(f"{url}/models") as answer:
+                    model = str((await answer.json())["data"][0]["id"])
+            extra = await _warm(session, url, model)
+            (sample,) = await _round(session, url, model, [point], lambda _: None, extra, math.inf)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise EngineUnavailable(f"url: no engine answers at {url}: {error}", param="url") from error
+    return sample
 
 
 async def _round(
@@ -235,6 +250,19 @@ def _targets(setup: Setup, samples: Sequence[Sample]) -> tuple[list[Case], Float
     return cases, np.array(values)
 
 
+def expected(setup: Setup, like: Sample) -> Sample:
+    """What the setup's coefficients say of a point with the streams and lengths of ``like``."""
+    cases, _ = _targets(setup, [like])
+    values = np.exp(_predicted(cases, setup.model.values(cases), np.zeros(len(TUNED))))
+    told = {case.metric: float(value) for case, value in zip(cases, values, strict=True)}
+    return replace(
+        like,
+        ttft_s=told["ttft_ms_mean"] / 1e3,
+        itl_s=told.get("itl_ms_mean", math.nan) / 1e3,
+        rate=told.get("output_tok_s_total", math.nan),
+    )
+
+
 def _predicted(cases: list[Case], base: dict[str, Floats], logs: Floats) -> Floats:
     moved = dict(base)
     for names, log in zip(TUNED, logs, strict=True):
@@ -320,7 +348,7 @@ def apply(setup: Setup, record: Calibration) -> Setup:
     spread = max(0.05, min(2.0 * record.residual_after + 0.03, 0.5))
     model = Coefficients(
         effects, {**setup.model.bands, "measured": (1 - spread, 1 + spread)}, setup.model.known, setup.model.report
-    )
+    )  # without the published rows' correction: what is measured here is nearer
     return replace(setup, coefficients=model, measured=record.fingerprint)
 
 

@@ -49,6 +49,8 @@ class Case:
     eager: bool = False
     speculative: bool = False
     source: str = ""
+    origin: str = ""
+    """Set and site the row is from; empty where there is none, as in every plan."""
     sure: bool = True
     """False where something had to be guessed (an unknown model, lengths not in the row)."""
 
@@ -125,8 +127,14 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         "enforce-eager" in notes,
         speculative,
         _cell(row, "file"),
+        _origin(row),
         sure and not guessed and not notes.rstrip().endswith("\\"),  # a command cut off hides its flags
     )
+
+
+def _origin(row: Mapping[str, str | None]) -> str:
+    site = re.match(r"https?://(?:www\.)?(github\.com/[^/]+/[^/]+|[^/]+)", _cell(row, "source_url"))
+    return f"{_cell(row, 'file')}|{site.group(1) if site else ''}".strip("|")
 
 
 def _budget(engine: EngineKind, notes: str) -> int:
@@ -137,8 +145,8 @@ def _budget(engine: EngineKind, notes: str) -> int:
 
 
 def _model(row: Mapping[str, str | None], notes: str) -> tuple[ModelShape, bool]:
-    name = _cell(row, "model")
-    params = _cell(row, "params")
+    name = _served(notes, _cell(row, "model"))
+    params = _cell(row, "params") if name == _cell(row, "model") else ""
     if len(name) < 2:
         for text in (notes, _cell(row, "source_url"), _cell(row, "source_name")):
             match = re.search(r"((?:qwen|llama|mistral|gemma|gpt-oss|deepseek)[\w.-]*?\d[\w.-]*b[\w-]*)", text, re.I)
@@ -148,6 +156,20 @@ def _model(row: Mapping[str, str | None], notes: str) -> tuple[ModelShape, bool]
             raise OutOfScope("the row names no model")
     shape = resolve_model(name, params)
     return shape, not shape.source.startswith(("scaled", "usual"))
+
+
+_COMMAND = re.compile(r"(?:\b(?:vllm|mindie|sglang) serve|--model(?:-path)?)[ =]+['\"]?([\w./-]*\w)", re.I)
+
+
+def _served(notes: str, name: str) -> str:
+    """The model the row's own command serves, where it is another than the column's: tables keep a page's headline
+    model over runs of its siblings."""
+    found = _COMMAND.search(notes)
+    if found is None or len(name) < 2:
+        return name
+    served, column = (re.sub(r"[^a-z0-9]", "", text.split("/")[-1].lower()) for text in (found.group(1), name))
+    same = not served or served.startswith(column) or column.startswith(served)
+    return name if same else found.group(1).split("/")[-1]
 
 
 def _quant(text: str, hints: str, engine: EngineKind, shape: ModelShape) -> Quant:

@@ -56,7 +56,7 @@ def memory_report(setup: Setup, context: int) -> dict[str, Any]:
         "cards_per_copy": setup.machine.tp * setup.machine.pipeline,
         "copies": plan.replicas,
         "card_memory": exact(plan.card_bytes, "bytes", Provenance.TABLE).as_json(),
-        "usable": exact(plan.usable_bytes, "bytes", Provenance.STATED).as_json(),
+        "usable": exact(plan.usable_bytes, "bytes", _share_source(setup)).as_json(),
         "weights": weights.as_json(),
         "engine_overhead": exact(plan.non_torch_bytes + plan.activation_bytes + plan.margin_bytes, "bytes").as_json(),
         "kv_room": kv.as_json(),
@@ -75,14 +75,20 @@ def memory_report(setup: Setup, context: int) -> dict[str, Any]:
             resident, int(resident * 0.93), round(resident * 1.07), "chats", Provenance.PRINCIPLES, kv.narrower
         ).as_json(),
         "chats_in_all": "unlimited: a chat that is not resident is read again from the store when it is next asked",
-        "reread_s": exact(_reread(setup, context), "s", Provenance.FITTED).as_json(),
+        "reread_s": _reread(setup, context).as_json(),
     }
 
 
-def _reread(setup: Setup, context: int) -> float:
+def _share_source(setup: Setup) -> Provenance:
+    """Where the share of the card an engine may use comes from: the user's flag, or the engine's own default."""
+    return Provenance.DEFAULT if setup.load.share is None else Provenance.STATED
+
+
+def _reread(setup: Setup, context: int) -> Figure:
     from hubbub.planner.setup import StepModel
 
-    return StepModel(setup, 1).prompt(context)
+    case = setup.case(Work("static", context, 1.0), "prefill_tok_s")
+    return banded(setup, case, StepModel(setup, 1).prompt(context), "s")
 
 
 @dataclass(frozen=True, slots=True)

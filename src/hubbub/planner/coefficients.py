@@ -8,8 +8,8 @@ has not seen adds nothing, so that an unknown card falls back to its family and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from hubbub.planner.cases import MEMORY, Case
+from hubbub.planner.residuals import Residuals
+from hubbub.planner.residuals import bundled as bundled_rows
 from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient, prior
 
 # Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
@@ -25,28 +27,30 @@ _OVERHEAD = ("layer_us", "step_ms")
 _SEQUENCE = ("seq_us",)
 _REQUEST = ("request_ms", "serial_ms", "tail")
 _LINK = ("comm", "hop_us")
+_WAIT = ("ramp", "stall")
 KINDS: dict[str, dict[tuple[str, ...], float]] = {
-    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, ("ramp",): 0.15},
-    "engine": {("ramp",): 0.1, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.5},
-    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.25},
+    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, _WAIT: 0.3},
+    "engine": {_WAIT: 0.2, ("gap",): 0.2, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.5},
+    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.25, _WAIT: 0.1},
     "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
     "card": {_PHYSICAL: 0.2, _OVERHEAD: 0.2, _LINK: 0.4},
     "engine_cards": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
     "engine_card": {_PHYSICAL: 0.25, _OVERHEAD: 0.4, _SEQUENCE: 0.2, _REQUEST: 0.2, _LINK: 0.5},
     "version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.3, _SEQUENCE: 0.2, _REQUEST: 0.2},
     "quant": {_PHYSICAL: 0.2, _OVERHEAD: 0.2},
-    "quant_engine": {_PHYSICAL: 0.12, _OVERHEAD: 0.2},
-    "quant_version": {_PHYSICAL: 0.3, _OVERHEAD: 0.3},
+    "quant_engine": {_PHYSICAL: 0.12, _OVERHEAD: 0.4},
+    "quant_version": {_PHYSICAL: 0.3, _OVERHEAD: 0.6},
     "quant_cards": {_PHYSICAL: 0.12},
-    "quant_version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
+    "quant_version_card": {_PHYSICAL: 0.2, _OVERHEAD: 0.4},
     "moe": {("weights", "compute", "prefill"): 0.3, _OVERHEAD: 0.4},
-    "moe_engine": {("weights", "compute", "prefill"): 0.3, _OVERHEAD: 0.4},
+    "moe_engine": {("weights", "compute", "prefill"): 0.3, _OVERHEAD: 0.8},
     "moe_version_card": {("weights", "compute", "prefill"): 0.25, _OVERHEAD: 0.3},
     "kv8": {("kv",): 0.3},
+    "kv8_card": {("kv",): 0.8},
     "gqa": {("kv",): 0.3},
     "gqa_engine": {("kv",): 0.3},
     "mode": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2},
-    "mode_engine": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2},
+    "mode_engine": {("prefill",): 0.15, ("request_ms", "serial_ms"): 0.2, _WAIT: 0.2},
     "tp_engine": {("comm", "hop_us"): 0.3, ("scale",): 0.1},
     "tp_card": {("comm", "hop_us"): 0.3, ("scale",): 0.1},
     "model": {("scale",): 0.06},
@@ -57,9 +61,26 @@ KINDS: dict[str, dict[tuple[str, ...], float]] = {
     "eager": {_OVERHEAD: 0.5},
     "long": {_OVERHEAD: 0.8},
     "long_card": {_OVERHEAD: 0.4},
-    "speculative": {("scale",): 0.4},
+    "speculative": {("scale",): 0.4, ("gap",): 0.6},
+    "origin": {("scale",): 0.15, _OVERHEAD: 0.3, ("prefill",): 0.15, _WAIT: 0.3},
+    "origin_card": {("scale",): 0.12},
     "pipeline": {_PHYSICAL: 0.15},
 }
+
+
+KIN = {"openvino": "llamacpp"}
+"""Engines without a published row and the family whose effects they start from, own calibrations aside: Hubbub's
+embedded engine reads the same files with the same CPUs as llama.cpp."""
+_OWN = ("model_version_quant",)
+
+
+def related(case: Case, known: frozenset[str] | set[str]) -> dict[str, str]:
+    """The groups of a case; those of its kin where no row of its own engine is known."""
+    kin = KIN.get(case.engine.family)
+    if kin is None or case.engine.family in known:
+        return groups(case)
+    borrowed = groups(replace(case, engine=replace(case.engine, family=kin)))
+    return borrowed | {kind: name for kind, name in groups(case).items() if kind in _OWN}
 
 
 def _beyond_graphs(case: Case) -> bool:
@@ -70,7 +91,9 @@ def _beyond_graphs(case: Case) -> bool:
 def groups(case: Case) -> dict[str, str]:
     """The groups of a case by kind."""
     engine, card, quant = case.engine, case.machine.card, case.quant
-    version = f"{engine.family} {engine.version}"
+    # what an engine makes of tensor cores says nothing of what it makes of a processor
+    name = f"{engine.family} on CPU" if card.cpu else engine.family
+    version = f"{name} {engine.version}"
     moe = "moe" if case.shape.moe else ""
     ratio = case.shape.heads // max(case.shape.kv_heads, 1)
     gqa = "mha" if ratio == 1 else "mqa" if case.shape.kv_heads == 1 else "gqa"
@@ -78,30 +101,31 @@ def groups(case: Case) -> dict[str, str]:
     family = case.shape.name.split("-")[0]
     found = {
         "all": "all",
-        "engine": engine.family,
+        "engine": name,
         "version": version,
         "cards": card.family,
         "card": card.name,
-        "engine_cards": f"{engine.family}|{card.family}",
-        "engine_card": f"{engine.family}|{card.name}",
+        "engine_cards": f"{name}|{card.family}",
+        "engine_card": f"{name}|{card.name}",
         "version_card": f"{version}|{card.name}",
         "quant": quant.family,
-        "quant_engine": f"{quant.family}|{engine.family}",
+        "quant_engine": f"{quant.family}|{name}",
         "quant_version": f"{quant.family}|{version}",
         "quant_cards": f"{quant.family}|{card.family}",
         "quant_version_card": f"{quant.family}|{version}|{card.name}",
         "moe": moe,
-        "moe_engine": moe and f"{moe}|{engine.family}",
+        "moe_engine": moe and f"{moe}|{name}",
         "moe_version_card": moe and f"{moe}|{version}|{card.name}",
         "kv8": f"kv8|{version}" if quant.kv_bytes < 2 else "",
+        "kv8_card": f"kv8|{version}|{card.name}" if quant.kv_bytes < 2 else "",
         "gqa": gqa,
-        "gqa_engine": f"{gqa}|{engine.family}",
+        "gqa_engine": f"{gqa}|{name}",
         "mode": case.work.mode,
-        "mode_engine": f"{case.work.mode}|{engine.family}",
-        "tp_engine": f"{tp}|{engine.family}" if case.machine.tp > 1 else "",
+        "mode_engine": f"{case.work.mode}|{name}",
+        "tp_engine": f"{tp}|{name}" if case.machine.tp > 1 else "",
         "tp_card": f"{tp}|{card.name}" if case.machine.tp > 1 else "",
         "model": case.shape.name,
-        "model_engine": f"{case.shape.name}|{engine.family}",
+        "model_engine": f"{case.shape.name}|{name}",
         "model_card": f"{case.shape.name}|{card.name}",
         "model_version_quant": f"{case.shape.name}|{version}|{quant.family}",
         "family": family,
@@ -110,9 +134,15 @@ def groups(case: Case) -> dict[str, str]:
         "long": version if _beyond_graphs(case) else "",
         "long_card": f"{version}|{card.name}" if _beyond_graphs(case) else "",
         "speculative": "speculative" if case.speculative else "",
-        "pipeline": f"pipeline|{engine.family}" if case.machine.pipeline > 1 else "",
+        # how one source measures (its clients, warm-up, flags unnamed): known only where a row names its source
+        "origin": case.origin and f"{case.origin}|{name}",
+        "origin_card": case.origin and f"{case.origin}|{name}|{card.name}",
+        "pipeline": f"pipeline|{name}" if case.machine.pipeline > 1 else "",
     }
     return {kind: name for kind, name in found.items() if name}
+
+
+CORRECTED = ("throughput", "prefill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +156,22 @@ class Coefficients:
     bands: dict[str, tuple[float, float]]
     known: dict[str, frozenset[str]]
     report: dict[str, Any]
+    rows: Residuals | None = None
+    """What the coefficients leave of the published rows; None: no correction by neighbours."""
+
+    def correction(self, cases: Sequence[Case]) -> Floats:
+        """Factor on each case's predicted figure, from its nearest measured rows; 1 for times, which have too few."""
+        factors = np.ones(len(cases))
+        kinds = [metric_class(case.metric) for case in cases]
+        near = [i for i, kind in enumerate(kinds) if kind in CORRECTED]
+        if self.rows is not None and near:
+            factors[near] = np.exp(-self.rows.at([cases[i] for i in near], [kinds[i] for i in near]))
+        return factors
 
     def values(self, cases: Iterable[Case]) -> dict[str, Floats]:
         """Each coefficient as an array of one value a case."""
         cases = list(cases)
-        memberships = [groups(case) for case in cases]
+        memberships = [related(case, self.known["engine"]) for case in cases]
         out: dict[str, Floats] = {}
         for name in COEFFICIENTS:
             table = self.effects.get(name, {})
@@ -181,9 +222,9 @@ def metric_class(metric: str) -> str:
 
 @cache
 def bundled() -> Coefficients:
-    """The coefficients shipped with the package."""
+    """The coefficients shipped with the package, and the rows that correct them."""
     text = resources.files("hubbub.planner").joinpath("data/coefficients.json").read_text("utf-8")
-    return from_json(json.loads(text))
+    return replace(from_json(json.loads(text)), rows=bundled_rows())
 
 
 def from_json(data: dict[str, Any]) -> Coefficients:

@@ -67,7 +67,7 @@ def _setup(model: str, machine: str, engine: str, quant: str) -> Setup:
     setup = make_setup(model, machine, engine=engine, quant=quant)
     if setup.memory.fits or quant:
         return setup
-    fewer = "Q4_K_M" if setup.engine.family == "llamacpp" else "AWQ"
+    fewer = "Q4_K_M" if setup.engine.family in ("llamacpp", "openvino") else "AWQ"
     return make_setup(model, machine, engine=engine, quant=fewer)
 
 

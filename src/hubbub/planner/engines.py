@@ -46,12 +46,12 @@ class EngineKind:
         if self.family == "vllm":
             big = card.memory_gib >= 70 and not card.name.startswith("A100")
             return 8192 if big else 2048
-        return 512 if self.family == "llamacpp" else 8192
+        return {"llamacpp": 512, "openvino": 256}.get(self.family, 8192)
 
     @property
     def interleaves(self) -> bool:
         """Whether prompts are read in the same steps that decode (chunked prefill)."""
-        return self.family == "vllm" and self.version not in ("v0.4", "v0.6")
+        return self.family == "openvino" or (self.family == "vllm" and self.version not in ("v0.4", "v0.6"))
 
 
 _FAMILIES: tuple[tuple[str, str], ...] = (
@@ -62,7 +62,7 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     (r"tensorrt|trt[-_ ]?llm|\bnim\b|\btrt\b", "trtllm"),
     (r"lmdeploy|turbomind", "lmdeploy"),
     (r"ipex|neural[- ]speed|itrex", "ipex"),
-    (r"openvino", "openvino"),
+    (r"openvino|hubbub|embedded", "openvino"),
     (r"text-generation-webui.*exl|exllama|\bexl2", "exllama"),
     (r"text-generation-webui.*(gguf|llama)", "llamacpp"),
     (r"llama[-._ ]?cpp|ollama|ctransformers|llama-?bench|lm studio|llamafile|koboldcpp|gguf|ik_llama", "llamacpp"),

@@ -17,6 +17,7 @@ class Provenance(StrEnum):
     PRINCIPLES = "first principles"
     TABLE = "measured tables"
     STATED = "as you stated it"
+    DEFAULT = "the engine's default"
 
 
 @dataclass(frozen=True, slots=True)

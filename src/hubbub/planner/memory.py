@@ -83,6 +83,9 @@ def plan_memory(
             activation, margin = 0.0, 0.0  # its static share is weights and KV alone; the rest lies outside it
         elif engine.family != "vllm":
             activation = min(activation, 1.5 * GIB)
+    elif engine.family == "openvino":
+        # what its own sizing leaves alone: a GiB for the rest of the machine, 2.2 times the weights while they load
+        non_torch, activation, margin = 1.0 * GIB, 1.2 * weights, 0.0
     else:
         non_torch = 0.3 * GIB if not card.cpu else 0.5 * GIB
         activation = 2.0 * 512 * (3 * shape.ffn + 3.5 * shape.hidden) + 4.0 * 512 * shape.vocab
@@ -93,6 +96,9 @@ def plan_memory(
         # a user who starts this takes fewer sequences and smaller chunks; what then remains is little, not nothing
         kv = 0.3 * (usable - weights - non_torch - 0.2 * activation)
     per_token = _per_token_on_card(shape, quant, machine)
+    if engine.family == "openvino":
+        typical = (load.max_sequences or engine.max_sequences(card)) * 1024
+        kv = min(kv / 2, max(typical, shape.context) * per_token)
     if load.kv_tokens:
         kv = load.kv_tokens * per_token
     tokens = int(max(kv, 0.0) / per_token // BLOCK * BLOCK)

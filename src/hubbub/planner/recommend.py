@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hubbub.core.errors import BadRequest, HubbubError
@@ -14,7 +14,7 @@ from hubbub.planner.hardware import Machine
 from hubbub.planner.memory import plan_memory
 from hubbub.planner.models import cards
 from hubbub.planner.quant import QUANTS
-from hubbub.planner.setup import Setup
+from hubbub.planner.setup import Setup, embedded_kv_bytes, embedded_runs
 from hubbub.planner.simulate import Chats
 
 _CANDIDATES = (
@@ -74,13 +74,12 @@ def recommend(machine: Machine, wish: Wish) -> dict[str, Any]:
         "best": best,
         "runner_up": second,
         "why": _why(best, second, bool(good)),
-        "plan": plan_file(best),
         "tried": [
             {k: r[k] for k in ("model", "quant", "engine", "meets", "late", "quality", "summary")} for r in ranked
         ],
-        "framework": "Take an engine with continuous batching (vLLM on a GPU, llama.cpp on a CPU or Mac). "
-        "Transformers with PEFT "
-        "serves one request at a time: use it to train a LoRA, then load that LoRA into vLLM (--enable-lora).",
+        "framework": "Take an engine with continuous batching (vLLM on a GPU, Hubbub's own on a CPU, llama.cpp on "
+        "a Mac). Transformers with PEFT serves one request at a time: use it to train a LoRA, then load that LoRA "
+        "into vLLM (--enable-lora).",
     }
 
 
@@ -88,7 +87,7 @@ def _setups(machine: Machine, wish: Wish) -> list[Setup]:
     card = machine.card
     small = card.cpu or card.kind == "apple"
     pairs = (
-        [("llama.cpp", "Q8_0"), ("llama.cpp", "Q4_K_M")]
+        [(engine, bits) for bits in ("Q8_0", "Q4_K_M") for engine in (("openvino", "llama.cpp")[not card.cpu :])]
         if small
         else [
             ("vllm", "BF16"),
@@ -105,7 +104,12 @@ def _setups(machine: Machine, wish: Wish) -> list[Setup]:
         for engine, quant in pairs:
             kind = parse_engine(engine)
             shaped = Machine(card, machine.count, 1, machine.count) if kind.layer_split else machine
-            setup = Setup(known[name], QUANTS[quant], kind, shaped)
+            bits = QUANTS[quant]
+            if kind.family == "openvino":
+                if not embedded_runs(known[name], bits):
+                    continue
+                bits = replace(bits, kv_bytes=embedded_kv_bytes(known[name]))
+            setup = Setup(known[name], bits, kind, shaped)
             if plan_memory(setup.shape, setup.quant, shaped, kind).fits:
                 found.append(setup)
     return found
@@ -144,6 +148,8 @@ def _try(setup: Setup, wish: Wish) -> dict[str, Any] | None:
         "quality": quality(setup),
         "summary": "; ".join(parts),
         "flags": flags(setup, wish),
+        "chats": sequences(setup, wish),
+        "context": _context(wish),
         "speed": banded(setup, case, speed or 1.0, "tok/s").as_json(),
         "gpus": setup.machine.count,
     }
@@ -155,18 +161,31 @@ def _probe() -> Any:
     return Work("closed", 1000, 250, 64.0, varied=True)
 
 
+def _context(wish: Wish) -> int:
+    return wish.chats.context if wish.chats else 4096
+
+
+def sequences(setup: Setup, wish: Wish) -> int:
+    """Requests to decode together."""
+    wanted = (wish.chats.count if wish.chats else 0) + (256 if wish.job else 0)
+    most = setup.max_sequences
+    if setup.engine.family == "llamacpp":
+        most = min(setup.memory.kv_tokens // max(_context(wish), 1), 64)
+    return max(1, min(wanted, most))
+
+
 def flags(setup: Setup, wish: Wish) -> list[str]:
     """The engine's own flags for the job."""
-    context = wish.chats.context if wish.chats else 4096
-    wanted = (wish.chats.count if wish.chats else 0) + (256 if wish.job else 0)
+    context, slots = _context(wish), sequences(setup, wish)
     if setup.engine.family == "llamacpp":
-        slots = max(1, min(wanted, setup.memory.kv_tokens // max(context, 1), 64))
         return ["--parallel", str(slots), "--ctx-size", str(slots * context), "--cont-batching", "--flash-attn", "on"]
+    if setup.engine.family == "openvino":
+        return ["--max-sequences", str(slots), "--context-window", str(context)]
     found = [
         "--max-model-len",
         str(context),
         "--max-num-seqs",
-        str(max(1, min(wanted, setup.max_sequences))),
+        str(slots),
         "--gpu-memory-utilization",
         "0.90",
         "--enable-prefix-caching",
@@ -191,15 +210,3 @@ def _why(best: dict[str, Any], second: dict[str, Any] | None, met: bool) -> str:
         reason = "is smaller or has fewer bits" if second["quality"] < best["quality"] else "is slower"
         return f"{head} {named}, keeps them too but {reason}."
     return f"{head} {named}, comes to {second['late']:.1f} times the limit."
-
-
-def plan_file(best: dict[str, Any]) -> dict[str, Any]:
-    """What ``hubbub serve --plan FILE`` starts from."""
-    return {
-        "version": 1,
-        "engine": best["engine"],
-        "model": best["model"],
-        "quant": best["quant"],
-        "flags": best["flags"],
-        "gpus": best["gpus"],
-    }

@@ -58,8 +58,31 @@ class Setup:
         return replace(self, load=replace(self.load, **changes))  # type: ignore[arg-type]
 
 
-def default_engine(machine: Machine, quant: Quant) -> str:
-    """The engine most people would run: llama.cpp on CPUs, Macs and for GGUF files, vLLM elsewhere."""
+EMBEDDED_MODELS = ("Llama", "SmolLM", "TinyLlama", "Qwen2", "Qwen3", "Mistral", "Saiga", "Vikhr")
+EMBEDDED_QUANTS = ("BF16", "F16", "Q8_0", "Q4_0", "Q4_1", "Q4_K_M", "Q6_K")
+
+
+def embedded_runs(shape: ModelShape, quant: Quant) -> bool:
+    """Whether Hubbub's embedded engine reads such a file: GGUF of the llama, qwen2 and qwen3 architectures, dense."""
+    return (
+        shape.name.startswith(EMBEDDED_MODELS)
+        and not shape.moe
+        and not shape.state_bytes
+        and (quant.name in EMBEDDED_QUANTS)
+    )
+
+
+def embedded_kv_bytes(shape: ModelShape) -> float:
+    """Bytes a KV element of the embedded engine: 8 bit, and two 32 bit numbers a key channel and block of 32 tokens
+    and a value token and head to scale them."""
+    return 1.125 + 4.0 / shape.head_dim
+
+
+def default_engine(machine: Machine, quant: Quant, shape: ModelShape | None = None) -> str:
+    """The engine most people would run: on CPUs Hubbub's own where it can, else llama.cpp, which Macs and GGUF files on
+    cards take too; vLLM elsewhere."""
+    if machine.card.cpu and shape is not None and embedded_runs(shape, quant):
+        return "openvino"
     if quant.family.startswith("gguf") or machine.card.cpu or machine.card.kind == "apple":
         return "llama.cpp"
     return "vllm"
@@ -87,11 +110,13 @@ def make_setup(
     shape, stated = load_model(model)
     machine = make_machine(hardware, gpus, tp=tp)
     family = parse_engine(engine).family if engine else ""
-    gguf = family == "llamacpp" or (not engine and (machine.card.cpu or machine.card.kind == "apple"))
+    gguf = family in ("llamacpp", "openvino") or (not engine and (machine.card.cpu or machine.card.kind == "apple"))
     chosen = parse_quant(quant, llamacpp=gguf) if quant else stated or parse_quant("", llamacpp=gguf)
     if kv:
         chosen = replace(chosen, kv_bytes=kv_element_bytes(kv))
-    kind = parse_engine(engine or default_engine(machine, chosen), engine_version)
+    kind = parse_engine(engine or default_engine(machine, chosen, shape), engine_version)
+    if kind.family == "openvino" and not kv:
+        chosen = replace(chosen, kv_bytes=embedded_kv_bytes(shape))
     if kind.layer_split:
         machine = make_machine(hardware, gpus, layer_split=True)
     if context and shape.context and context > shape.context:
@@ -117,6 +142,9 @@ class StepModel:
         most = max(1, min(most or setup.max_sequences, 4096))
         single = table_of([case])
         values = setup.model.values([case])
+        # a figure's correction is of its own load; steps are scaled by that of a usual one
+        usual = setup.case(Work("closed", 512, 256, float(min(most, 64))))
+        values["scale"] = values["scale"] / setup.model.correction([usual])
         table = single.take(np.zeros(most, dtype=int))
         steps = Steps(table, {name: np.repeat(value, most) for name, value in values.items()})
         scale = float(values["scale"][0])

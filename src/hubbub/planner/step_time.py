@@ -34,7 +34,9 @@ PRIORS: dict[str, float] = {
     "comm": 1.5,
     "hop_us": 8.0,
     "tail": 1.2,
-    "ramp": 1.0,
+    "ramp": 1.0,  # times the modelled TTFT
+    "stall": 1.0,  # times what other requests' prompts add to the time between tokens
+    "gap": 1.0,  # times ITL alone: pieces of several tokens
     "scale": 1.0,
 }
 COEFFICIENTS = tuple(PRIORS)
@@ -252,11 +254,11 @@ class Timings:
 
 
 def timings(steps: Steps) -> Timings:
-    """All modes are computed for all rows and the row's own is picked: cheap, and free of branches."""
-    static = _static(steps)
-    closed = _queue(steps)
-    rate = _open(steps)
+    """Each mode some row is in is computed for all rows and the row's own is picked: cheap, and free of branches."""
     mode = steps.t.mode
+    static = _static(steps)
+    closed = _queue(steps) if np.any((mode != 0) & (mode != 3)) else static
+    rate = _open(steps) if np.any(mode == 3) else static
     out: dict[str, Floats] = {}
     for field in fields(Timings):
         name = field.name
@@ -318,10 +320,12 @@ def _queue(s: Steps) -> Timings:
     steady = np.where((requests < 1e5) & (share > 0.2) & (t.mode == 1), np.maximum(steady, burst + step), steady)
     is_burst = (t.mode == 2) | ((requests <= offered * 1.01) & (t.mode != 4))
     request = c["request_ms"] * 1e-3
-    ttft = np.where(is_burst, burst * c["ramp"] + step, steady * np.sqrt(c["ramp"])) + request
+    ttft = np.where(is_burst, burst * c["ramp"] + step, steady * c["ramp"]) + request
     p99 = np.where(is_burst, np.where(share >= 1, ramp, last) * c["ramp"], steady + 2 * (step + one) + share * ramp / 2)
     uneven = np.where((t.varied > 0) & is_burst, 1.6, 1.0)
-    stall = (1 - 0.5 * share) * full / t.tokens_out
+    stall = (
+        c["stall"] * (1 - 0.5 * share) * (full - one) / t.tokens_out
+    )  # a request's own prompt ends before its first token
     thin = s.decode(np.where(t.varied > 0, 0.7, 1.0) * batch, t.tokens_in + t.tokens_out / 2)
     return Timings(duration, rate * t.replicas, ttft, p99 + request, step + stall * uneven, thin + stall, batch)
 
@@ -345,7 +349,7 @@ def _open(s: Steps) -> Timings:
     over = np.maximum(requests * (1 / served - 1 / arrive), 0.0)
     total = requests / served + t.tokens_out * tpot
     load = np.minimum(one * served, 0.95)
-    ttft = c["request_ms"] * 1e-3 + one + 1.5 * tpot + one * load / (1 - load) + over / 2
+    ttft = c["request_ms"] * 1e-3 + c["ramp"] * (one + 1.5 * tpot + one * load / (1 - load) + over / 2)
     real = np.where(requests >= 1e5, served, requests / total)
     p99 = ttft + 2 * (tpot + one) + over / 2
     return Timings(total, real * t.replicas, ttft, p99, tpot, tpot, batch)
@@ -354,6 +358,7 @@ def _open(s: Steps) -> Timings:
 def roofline(table: Table) -> dict[str, Floats]:
     """Coefficients of the pure roofline, the baseline: 0.8 of bandwidth, half the peak rate, no overheads."""
     fixed = {"weights": 1.25, "kv": 1.25, "compute": 2.0, "prefill": 2.0, "comm": 1.0, "ramp": 1.0, "scale": 1.0}
+    fixed |= {"stall": 1.0, "gap": 1.0}
     return {name: np.full(len(table), fixed.get(name, 1e-9)) for name in COEFFICIENTS}
 
 
@@ -372,10 +377,10 @@ def figure(metric: str, table: Table, steps: Steps) -> Floats:
     if metric == "ttft_ms_batch":
         return (steps.prefill(t.concurrency, t.tokens_in) + steps.c["request_ms"] * 1e-3) * scale * 1e3
     timing = timings(steps)
-    return _served(metric, t, timing)
+    return _served(metric, t, timing, steps.c["gap"])
 
 
-def _served(metric: str, t: Table, timing: Timings) -> Floats:
+def _served(metric: str, t: Table, timing: Timings, gap: Floats) -> Floats:
     if metric == "req_s":
         return timing.requests_s
     if metric == "benchmark_duration_s":
@@ -392,7 +397,7 @@ def _served(metric: str, t: Table, timing: Timings) -> Floats:
     elif kind == "tpot":
         value = timing.tpot * (1 + 0.5 * tail)
     elif kind == "itl":
-        value = timing.itl * (1 + 1.5 * tail)
+        value = timing.itl * (1 + 1.5 * tail) * gap
     else:
         value = timing.ttft_mean + t.tokens_out * timing.tpot * (1 + tail)
     return value * (1.0 if "_s_" in metric and "_ms" not in metric else 1e3)

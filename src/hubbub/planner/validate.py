@@ -90,7 +90,7 @@ def _speed(found: list[tuple[int, Case]], model: Coefficients) -> Iterable[tuple
     for metric, part in by_metric.items():
         cases = [case for _, case in part]
         table = table_of(cases)
-        values = figure(metric, table, Steps(table, model.values(cases)))
+        values = figure(metric, table, Steps(table, model.values(cases))) * model.correction(cases)
         base = figure(metric, table, Steps(table, roofline(table)))
         for (i, case), value, plain in zip(part, values, base, strict=True):
             yield i, _banded(case, float(value), float(plain), model)

@@ -74,6 +74,7 @@ METRICS = (
     Metric("hubbub_request_seconds", "histogram", "Time from acceptance to the end."),
     Metric("hubbub_engine_up", "gauge", "1 while the engine is ready, by engine."),
     Metric("hubbub_engine_draining", "gauge", "1 while the engine is given nothing new, by engine."),
+    Metric("hubbub_engine_cost_usd_total", "counter", "US dollars for tokens, by the prices set, by hosted engine."),
     Metric("hubbub_engine_sequences", "gauge", "Sequences in flight, by engine."),
     Metric("hubbub_engine_sequences_max", "gauge", "Sequences the engine takes at once, by engine."),
     Metric("hubbub_engine_kv_tokens", "gauge", "KV-cache tokens reserved, by engine."),

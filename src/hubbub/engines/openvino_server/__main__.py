@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ if sys.platform != "win32":
     import uvloop
 
 from hubbub.core.errors import ConfigError, EngineUnavailable
+from hubbub.engines.lora_files import GGUF_ADAPTERS, WEIGHTS, peft_modules, peft_scale
+from hubbub.engines.model_hub import IR_FILE
 from hubbub.engines.openvino_server.codec import Codec
 from hubbub.engines.openvino_server.http import build_app
+from hubbub.engines.openvino_server.ir_names import missing
 from hubbub.engines.openvino_server.lifetime import die_with_parent
 from hubbub.engines.openvino_server.link import StepperLink
 from hubbub.engines.openvino_server.model_info import ModelInfo, read_model_info
@@ -56,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--performance-hint", default="", help="LATENCY or THROUGHPUT (empty: the engine's choice)")
     parser.add_argument("--no-prefix-cache", dest="prefix_cache", action="store_false")
     parser.add_argument("--no-split-fuse", dest="split_fuse", action="store_false")
+    parser.add_argument(
+        "--adapter", action="append", default=[], metavar="NAME=FOLDER", help="a LoRA adapter as PEFT saves it"
+    )
     return parser
 
 
@@ -67,9 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
     wishes = Wishes(**{name: getattr(options, name) for name in Wishes.__slots__})
     try:
         info = read_model_info(options.model)
-        sizing = derive(info, wishes)
+        adapters = read_adapters(info, options.adapter)
+        # Keys and values that one adapter made are wrong for the next, and the cache knows them by their tokens alone.
+        sizing = derive(info, replace(wishes, prefix_cache=wishes.prefix_cache and not adapters))
         with contextlib.suppress(KeyboardInterrupt):
-            return _run(serve(info, sizing, options.served_name or [info.name], options.port))
+            return _run(serve(info, sizing, Names(options.served_name or [info.name], adapters), options.port))
     except (ConfigError, EngineUnavailable, OSError) as fault:
         sys.stderr.write(f"error: {fault}\n")
         return 2
@@ -82,7 +91,32 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(work)
 
 
-async def serve(info: ModelInfo, sizing: Sizing, names: list[str], port: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What can be asked for: the model, and adapters, each with its file and factor."""
+
+    model: list[str]
+    adapters: dict[str, tuple[str, float]]
+
+
+def read_adapters(info: ModelInfo, given: list[str]) -> dict[str, tuple[str, float]]:
+    """Name to file and factor. Raises ConfigError."""
+    if given and info.is_gguf:
+        raise ConfigError(GGUF_ADAPTERS.format(info.path), param="adapters")
+    found = {}
+    for name, _, folder in (adapter.partition("=") for adapter in given):
+        unknown = missing(info.path / IR_FILE, peft_modules(Path(folder)))
+        if unknown:
+            raise ConfigError(
+                f"adapter {name!r} is for modules that the model in {info.path} has not, or has without their names: "
+                f"{unknown[0]} and {len(unknown) - 1} more",
+                param="adapters",
+            )
+        found[name] = (str(Path(folder) / WEIGHTS), peft_scale(name, Path(folder)))
+    return found
+
+
+async def serve(info: ModelInfo, sizing: Sizing, names: Names, port: int) -> int:
     """Until SIGTERM or SIGINT (0), or until the stepper is gone (1)."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -92,11 +126,13 @@ async def serve(info: ModelInfo, sizing: Sizing, names: list[str], port: int) ->
     # Claimed before the model is loaded, so that a taken port is known at once.
     listener = socket.create_server((HOST, port))
     link = StepperLink()
-    loading = asyncio.create_task(link.start(Config(str(info.path), sizing, sorted(info.stop_ids))))
+    config = Config(str(info.path), sizing, sorted(info.stop_ids), adapters=list(names.adapters.values()))
+    loading = asyncio.create_task(link.start(config))
     runner: web.AppRunner | None = None
     try:
         codec = await asyncio.to_thread(Codec.load, info)
-        service = Service(info, sizing, codec, names, link)
+        service = Service(info, sizing, codec, names.model, link)
+        service.adapters = tuple(names.adapters)
         service.on_lost = ended.set
         ready = await loading
         service.details.update(describe(info, sizing, ready))

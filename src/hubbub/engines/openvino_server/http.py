@@ -187,7 +187,8 @@ def _model_body(name: str, started: int) -> dict[str, Any]:
 
 async def models(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
-    return _json({"object": "list", "data": [_model_body(name, service.started) for name in service.names]})
+    names = service.names + service.adapters
+    return _json({"object": "list", "data": [_model_body(name, service.started) for name in names]})
 
 
 async def model(request: web.Request) -> web.Response:

@@ -22,7 +22,9 @@ from typing import Any
 import openvino_genai
 
 from hubbub.core.errors import ConfigError
+from hubbub.engines.model_hub import IR_FILE
 from hubbub.engines.openvino_server.gguf_header import read_header
+from hubbub.engines.openvino_server.ir_names import name_layers
 from hubbub.engines.openvino_server.model_info import ModelInfo, read_model_info
 
 _KEPT = 64
@@ -47,6 +49,7 @@ def export_ir(gguf: Path, folder: Path) -> Path:
         link.symlink_to(gguf.resolve())
         _save(link)
         link.unlink()
+        name_layers(work / IR_FILE, info.layers)
         for name, content in _descriptions(info, read_header(gguf)).items():
             (work / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
         work.chmod(0o777 & ~_umask())

@@ -12,7 +12,7 @@ _LENGTH = struct.Struct("<I")
 
 class Sampler(msgspec.Struct, array_like=True, frozen=True):
     """How tokens are drawn. ``temperature`` 0 is greedy. ``grammar`` is a structural tag (JSON text) that the output
-    must match, or empty."""
+    must match, or empty. ``adapter``: 0 for none, else the number of the LoRA adapter, counted from 1."""
 
     max_tokens: int
     temperature: float
@@ -24,6 +24,7 @@ class Sampler(msgspec.Struct, array_like=True, frozen=True):
     repetition_penalty: float = 1.0
     grammar: str = ""
     ignore_eos: bool = False
+    adapter: int = 0
 
 
 class Add(msgspec.Struct, array_like=True, tag=True, frozen=True):

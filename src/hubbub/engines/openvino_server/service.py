@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from hubbub.core.errors import BadRequest, ContextTooLong, EngineError, EngineLost, HubbubError, ModelNotFound
 from hubbub.core.types import Chunk, EngineState, FinishReason, ToolDelta, Usage
 from hubbub.engines.chat_template import ChatTemplate
@@ -77,11 +79,13 @@ class Totals:
 
 
 class Service:
-    """``names``: what the model is called on the wire, the first one in answers. ``step_ends``: called after each step
+    """``names``: what the model is called on the wire, the first one in answers; an adapter is asked for by its own
+    name in place of the model's. ``step_ends``: called after each step
     whose chunks have all been handed out."""
 
     def __init__(self, info: ModelInfo, sizing: Sizing, codec: Codec, names: Sequence[str], link: StepperLink) -> None:
         self.names = tuple(names)
+        self.adapters: tuple[str, ...] = ()
         self.totals = Totals()
         self.gauges = Gauges()
         self.details: dict[str, str] = {}
@@ -120,6 +124,8 @@ class Service:
         if grammar:
             self._grammars.check(grammar, param)
         sampler = sampler_of(body, self._info.defaults, room, grammar)
+        if body.model in self.adapters:
+            sampler = msgspec.structs.replace(sampler, adapter=self.adapters.index(body.model) + 1)
         return Job(prompt, sampler, body.stops, bool(tools))
 
     def submit(self, job: Job, sink: ChunkSink) -> int:
@@ -159,8 +165,9 @@ class Service:
         return self._codec.encode(text)
 
     def check_model(self, name: str | None) -> None:
-        if name and name not in self.names:
-            raise ModelNotFound(f"model: this engine serves {', '.join(self.names)}, not {name!r}", param="model")
+        if name and name not in self.names + self.adapters:
+            there = ", ".join(self.names + self.adapters)
+            raise ModelNotFound(f"model: this engine serves {there}, not {name!r}", param="model")
 
     def state(self) -> EngineState:
         gauges, sizing = self.gauges, self._sizing
@@ -174,6 +181,8 @@ class Service:
             waiting=max(0, len(self._flights) - gauges.running),
             kv_used=round(gauges.kv_used, 4),
             steps=gauges.steps,
+            adapters=self.adapters,
+            mixes_adapters=False,
             details=self.details,
         )
 

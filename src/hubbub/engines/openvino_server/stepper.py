@@ -14,6 +14,9 @@ says something wrong (every time, in our test). So a Drop of a prefilling reques
 the room is watched here, one step ahead, so that the pipeline never has to pre-empt: the youngest decoding request
 goes first, whose blocks are whole.
 
+All requests that are live speak with one LoRA adapter, or all with none: the pipeline refuses a second one. Whoever
+needs another waits until none is live, and those behind wait, too.
+
 A pre-empted request goes on token by token where it was, but its sampling starts from another seed, and presence and
 frequency penalties forget what it had said before. Constrained output cannot be resumed and is not pre-empted.
 """
@@ -26,6 +29,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,12 +73,14 @@ _FINISH: dict[Any, Finish] = {
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The stepper's one command-line argument, as JSON. ``properties``: of OpenVINO, beside those of ``sizing``."""
+    """The stepper's one command-line argument, as JSON. ``properties``: of OpenVINO, beside those of ``sizing``.
+    ``adapters``: safetensors files of LoRA adapters, each with the factor its product counts by."""
 
     model: str
     sizing: Sizing
     stop_ids: list[int]
     properties: dict[str, str] = {}
+    adapters: list[tuple[str, float]] = []
 
 
 @dataclass(slots=True)
@@ -99,8 +105,14 @@ class _Request:
         return -(-(self.context + min(ahead, self.sampler.max_tokens - len(self.said))) // BLOCK_TOKENS)
 
 
-def load_pipeline(config: Config) -> Any:
-    """An ``openvino_genai.ContinuousBatchingPipeline``."""
+def load_adapters(config: Config) -> list[Any]:
+    """An ``openvino_genai.AdapterConfig`` for each number of ``Sampler.adapter``; the first is of none."""
+    each = [(openvino_genai.Adapter(path), scale) for path, scale in config.adapters]
+    return [openvino_genai.AdapterConfig(), *(openvino_genai.AdapterConfig([one]) for one in each)]
+
+
+def load_pipeline(config: Config, adapters: Sequence[Any] = ()) -> Any:
+    """An ``openvino_genai.ContinuousBatchingPipeline``. ``adapters``: of ``load_adapters``."""
     sizing = config.sizing
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.max_num_seqs = sizing.max_sequences
@@ -117,6 +129,10 @@ def load_pipeline(config: Config) -> Any:
         properties["INFERENCE_PRECISION_HINT"] = sizing.precision
     if sizing.performance_hint:
         properties["PERFORMANCE_HINT"] = sizing.performance_hint
+    if len(adapters) > 1:
+        properties["adapters"] = openvino_genai.AdapterConfig(
+            [pair for one in adapters[1:] for pair in one.get_adapters_and_alphas()]
+        )
     properties |= config.properties
     return openvino_genai.ContinuousBatchingPipeline(config.model, scheduler, "CPU", properties)
 
@@ -124,8 +140,10 @@ def load_pipeline(config: Config) -> Any:
 class Stepper:
     """Drives one pipeline. ``submit``, ``drop`` and ``step`` are called in turn by one thread."""
 
-    def __init__(self, pipeline: Any, config: Config) -> None:
+    def __init__(self, pipeline: Any, config: Config, adapters: Sequence[Any] = ()) -> None:
         self._pipeline = pipeline
+        self._adapters = adapters
+        self._adapter = -1
         self._sizing = config.sizing
         self._stop_ids = set(config.stop_ids)
         self._waiting: deque[_Request] = deque()
@@ -190,10 +208,13 @@ class Stepper:
         room = self._sizing.kv_blocks - self._releasing - sum(r.blocks(HEADROOM_TOKENS) for r in self._live.values())
         while self._waiting and len(self._live) < self._sizing.max_sequences:
             request = self._waiting[0]
+            if request.sampler.adapter != max(self._adapter, 0) and (self._live or self._releasing):
+                break
             room -= request.blocks(HEADROOM_TOKENS)
             if room < 0 and (self._live or self._releasing):
                 break
             self._waiting.popleft()
+            self._speak_with(request.sampler.adapter)
             try:
                 request.handle = self._enter(request)
             except RuntimeError as fault:
@@ -203,6 +224,17 @@ class Stepper:
             cached = 0 if self._mirror is None else self._mirror.add(request.id, request.prompt)
             request.cached = cached if request.cached is None else request.cached
         return refused
+
+    def _speak_with(self, adapter: int) -> None:
+        """Requests that are stepped speak with the adapter of the last ``generate``: what they ask for themselves is
+        passed over (openvino.genai 2026.4, src/cpp/src/continuous_batching/pipeline_impl.cpp, ``set_adapters``)."""
+        if adapter == self._adapter or len(self._adapters) < 2:
+            return
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens = 1
+        config.adapters = self._adapters[adapter]
+        self._pipeline.generate([openvino.Tensor(np.zeros((1, 1), dtype=np.int64))], [config])
+        self._adapter = adapter
 
     def _enter(self, request: _Request) -> Any:
         sampler = request.sampler
@@ -347,7 +379,8 @@ def main() -> int:
     config = msgspec.json.decode(sys.argv[1], type=Config)
     try:
         began = time.perf_counter()
-        stepper = Stepper(load_pipeline(config), config)
+        adapters = load_adapters(config)
+        stepper = Stepper(load_pipeline(config, adapters), config, adapters)
         kv_bytes = stepper.warm_up()
         wire.send(Ready(kv_bytes, time.perf_counter() - began))
         serve(stepper, wire)

@@ -52,6 +52,7 @@ def engine_out(view: EngineView) -> EngineOut:
         pid=facts.get("pid"),
         rss_bytes=facts.get("rss_bytes"),
         restarts=facts.get("restarts"),
+        cost_usd=facts.get("cost_usd"),
     )
 
 

@@ -22,7 +22,8 @@ class EngineRestart(In, frozen=True, kw_only=True):
 class EngineOut(Out, frozen=True, kw_only=True):
     """``running``: requests given to it. ``waiting``: of those, what it has not begun, where it tells. ``trouble``: why
     it is not ready. The numbers of what it can hold are 0 while it is not. ``pid``, ``rss_bytes`` (with its children)
-    and ``restarts`` are of a process of this server, which alone can be restarted."""
+    and ``restarts`` are of a process of this server, which alone can be restarted. ``cost_usd``: what a
+    hosted one has cost since the start, by the prices set."""
 
     id: str
     object: Literal["engine"] = "engine"
@@ -45,6 +46,7 @@ class EngineOut(Out, frozen=True, kw_only=True):
     pid: int | None
     rss_bytes: int | None
     restarts: int | None
+    cost_usd: float | None = None
 
 
 class EngineList(Out, frozen=True, kw_only=True):

@@ -1,0 +1,64 @@
+"""The model of an engine that reads Hugging Face folders and runs in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hubbub.core.errors import ConfigError
+from hubbub.engines.gguf_folder import hugging_face_folder
+from hubbub.engines.kinds import EngineSpec
+from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """``path``: a folder, or a Hugging Face name, which the engine itself downloads. ``config``: its config.json, and
+    ``chat_template``; empty for a name."""
+
+    path: str
+    name: str
+    config: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def local(self) -> bool:
+        return Path(self.path).is_dir()
+
+    @property
+    def window(self) -> int:
+        """Tokens; 0 where it is not known here."""
+        said = self.config.get("max_position_embeddings")
+        return said if isinstance(said, int) else 0
+
+
+def model_of(spec: EngineSpec) -> Model:
+    """Raises ConfigError or NotFound. A GGUF file, the bundled one also, is made a Hugging Face folder first."""
+    path = Path(spec.model).expanduser()
+    if spec.model and not path.exists() and "/" in spec.model and not spec.model.lower().endswith(".gguf"):
+        return Model(spec.model, spec.served_name or spec.model)
+    found = resolve_model(spec.model or BUNDLED)
+    folder = found.path
+    if found.kind is ModelKind.OPENVINO:
+        raise ConfigError(
+            f"model {spec.model}: {spec.kind} reads no OpenVINO models; take a Hugging Face folder", param="model"
+        )
+    if found.kind is ModelKind.GGUF:
+        folder = hugging_face_folder(found.path, spec.environments.expanduser().absolute().parent / "models")
+        log.warning("model %s: as a Hugging Face folder in %s", found.name, folder, extra={"action": "model"})
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    tokenizer = folder / "tokenizer_config.json"
+    if tokenizer.is_file():
+        config["chat_template"] = json.loads(tokenizer.read_text("utf-8")).get("chat_template", "")
+    return Model(str(folder), spec.served_name or found.name, config)
+
+
+def isolated(model: Model) -> dict[str, str]:
+    """Variables of a process in an environment of its own: nothing of ours is on its path, and for a local model no hub
+    is asked."""
+    values = {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1", "DO_NOT_TRACK": "1"}
+    return values | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} if model.local else values
