@@ -6,7 +6,8 @@ thousands of chunks a second that costs more than reading them. Here the transpo
 
 A connection carries one exchange at a time. It goes back to the pool when the whole answer has been read and both sides
 keep it alive; in every other case, a cancelled reader included, it is closed, which is how the server learns that
-nobody listens. Idle connections are closed after ``KEEPALIVE_S``. Whatever breaks a connection is raised as an OSError
+nobody listens. Idle connections are closed after ``KEEPALIVE_S``; one that the server has closed sooner is found out by
+the next request, which then goes out once more on a new one. Whatever breaks a connection is raised as an OSError
 (TLS errors and time-outs are ones) to whoever waits for its exchange. Redirects are answers like any other.
 """
 
@@ -48,6 +49,8 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.complete = False
+        self.heard = False
+        """Whether anything of the answer has come."""
         self._in_body = False
         self._pieces: list[bytes] = []
         self._fault: BaseException | None = None
@@ -123,6 +126,7 @@ class _Connection(asyncio.Protocol):
         if self.complete:  # nothing was asked
             self.close()
             return
+        self.heard = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
@@ -221,11 +225,8 @@ class HttpPool:
     @contextlib.asynccontextmanager
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> AsyncIterator[Exchange]:
         """The answer, once its head is there. Leaving before its end closes the connection. Raises OSError."""
-        connection = self._kept() or await self._connect()
-        self._open.add(connection)
+        connection = await self._answering(self._request(path, body, headers))
         try:
-            connection.send(self._request(path, body, headers))
-            await connection.head()
             yield Exchange(connection)
         finally:
             self._open.discard(connection)
@@ -239,6 +240,28 @@ class HttpPool:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+    async def _answering(self, request: bytes) -> _Connection:
+        """A connection on which the answer's head has come. Raises OSError."""
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return await self._sent(kept, request)
+            except OSError:
+                if kept.heard:
+                    raise
+        return await self._sent(await self._connect(), request)
+
+    async def _sent(self, connection: _Connection, request: bytes) -> _Connection:
+        self._open.add(connection)
+        try:
+            connection.send(request)
+            await connection.head()
+        except BaseException:
+            self._open.discard(connection)
+            connection.close()
+            raise
+        return connection
 
     def _request(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         """Raises ValueError for a header with a line end in it."""

@@ -100,6 +100,12 @@ async def test_a_connection_serves_one_answer_after_the_other() -> None:
         assert server.connections == 1
 
 
+async def test_a_connection_that_was_closed_in_the_meantime_is_replaced() -> None:
+    async with talking([CHUNKED, BODY], [None], [CHUNKED, BODY]) as (server, pool):
+        assert await post(pool) == await post(pool)
+        assert (len(server.requests), server.connections) == (3, 2)
+
+
 async def test_answers_at_the_same_time_have_connections_of_their_own() -> None:
     async with talking([CHUNKED + BODY], [CHUNKED + BODY]) as (server, pool):
         assert list(await asyncio.gather(post(pool), post(pool))) == [(200, b"data: it\n\n")] * 2
