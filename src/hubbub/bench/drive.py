@@ -1,8 +1,8 @@
 """Streams straight at an Engine port, without a server between: how fast an engine is by itself.
 
 ``streams`` chats begin together, each asks its questions one after the other with all that was said before, greedily;
-the next question is asked when all have their answer, so that each turn is the same burst. As
-many are in flight as the engine says it decodes together; the others wait here, as they would in Hubbub's queue.
+the next question is asked when all have their answer, so that each turn is the same burst. As many are in flight as
+the engine says it decodes together; the others wait here, as they would in Hubbub's queue.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from hubbub.ports import Engine
 
 SYSTEM = "You are a helpful assistant. Answer briefly, in plain words, and say so where you are not sure."
 """Shared by all chats, as a system prompt is."""
+TRIES = 3
+"""Of a request that the engine has not begun: some servers close a connection just when it is used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,12 @@ async def drive(engine: Engine, work: Work) -> Driven:
         raise EngineUnavailable(f"engine {engine.id} serves no model")
     seen = Driven([Turn() for _ in range(work.turns)])
     places = asyncio.Semaphore(max(1, state.max_sequences))
+    together = asyncio.Barrier(work.streams)
     began = time.perf_counter()
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(work.streams):
-                group.create_task(_Chat(engine, state.models[0], work, number, seen).run(places))
+                group.create_task(_Chat(engine, state.models[0], work, number, seen).run(places, together))
     except BaseExceptionGroup as faults:
         raise faults.exceptions[0] from None
     seen.wall_s = time.perf_counter() - began
@@ -90,10 +93,11 @@ class _Chat:
     number: int
     seen: Driven
 
-    async def run(self, places: asyncio.Semaphore) -> None:
+    async def run(self, places: asyncio.Semaphore, together: asyncio.Barrier) -> None:
         said = [Message(Role.SYSTEM, SYSTEM)]
         for place, question in enumerate(questions(self.work.seed, self.number, self.work.turns)):
             said.append(Message(Role.USER, question))
+            await together.wait()
             wanted = time.perf_counter()
             async with places:
                 said.append(Message(Role.ASSISTANT, await self._ask(place, tuple(said), wanted)))
@@ -108,15 +112,19 @@ class _Chat:
             messages=messages,
             sampling=Sampling(temperature=0.0, max_tokens=self.work.tokens, seed=0),
         )
-        listening = _Listening(wanted, self.seen.turns[place].ttft, self.seen.itl)
-        self.engine.submit(request, listening.sink)
-        try:
-            await listening.ended.wait()
-        except asyncio.CancelledError:
-            self.engine.cancel(request.id)
-            raise
-        if listening.last.error is not None:
-            raise listening.last.error
+        for left in reversed(range(TRIES)):
+            listening = _Listening(wanted, self.seen.turns[place].ttft, self.seen.itl)
+            self.engine.submit(request, listening.sink)
+            try:
+                await listening.ended.wait()
+            except asyncio.CancelledError:
+                self.engine.cancel(request.id)
+                raise
+            error = listening.last.error
+            if error is None:
+                break
+            if not isinstance(error, EngineUnavailable) or listening.words or not left:
+                raise error
         usage = listening.last.usage or Usage(output_tokens=listening.tokens)
         self.seen.output_tokens += usage.output_tokens
         self.seen.turns[place].input_tokens += usage.input_tokens
