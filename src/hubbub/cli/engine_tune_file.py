@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.items import Table
 
 from hubbub.core.errors import ConfigError
+from hubbub.engines.catalog import kind_of
 from hubbub.engines.kinds import EngineSpec
 from hubbub.settings import Settings, load
 
@@ -62,6 +63,7 @@ def check_room(path: Path, target: Target) -> None:
 
 def write(path: Path, target: Target, setting: Mapping[str, Any]) -> None:
     """The file as it is now, with the engine's tunables as in ``setting``: whole or not at all. Raises ConfigError."""
+    path = path.resolve()
     text = _written(path, target, setting)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ def write(path: Path, target: Target, setting: Mapping[str, Any]) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            load({}, file=fresh, environ={})
+            load({}, file=fresh)  # what is written can be read
             fresh.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
             fresh.replace(path)
         finally:
@@ -87,8 +89,6 @@ def _written(path: Path, target: Target, setting: Mapping[str, Any]) -> str:
     except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     options = _options(document, target, path)
-    from hubbub.engines.catalog import kind_of
-
     kind = kind_of(target.spec.kind)
     defaults = kind.options()
     for tunable in kind.tunables:
@@ -104,6 +104,8 @@ def _options(document: tomlkit.TOMLDocument, target: Target, path: Path) -> Any:
     spec = target.spec
     if target.name:
         return _table(_table(document, "engines"), target.name, "options")
+    if "engines" in document:
+        raise ConfigError(f"{path} has [engines], but the environment names another; use another --config")
     if spec.kind == "openvino":
         engine = document.get("engine", {})
         if engine.get("kind", "openvino") != "openvino" or (
