@@ -140,7 +140,7 @@ class Subject:
             self.start_s = time.perf_counter() - began
             await drive(engine, Work(streams=4, tokens=4, seed=-2))
         except HubbubError as error:
-            self.trouble = f"does not start: {error.message.splitlines()[0]}"
+            self.trouble = f"does not start: {error.message.splitlines()[-1]}"
             print(f"{self.name}, {self.settings}: {error.message}", flush=True)
             return
         self.engine = engine

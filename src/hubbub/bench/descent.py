@@ -206,7 +206,13 @@ class Descent:
                 continue
             began = self.now()
             self._round += 1
-            speed = await self.measure({}, 0, streams, self._round)
+            try:
+                speed = await self.measure({}, 0, streams, self._round)
+            except HubbubError:
+                if not before:
+                    raise
+                self._left_out.append(streams)
+                continue
             spent = self.now() - began
             if not before:
                 self._start_s = max(0.0, spent - speed.seconds)

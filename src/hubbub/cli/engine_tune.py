@@ -91,7 +91,7 @@ def _target(file: Path | None, name: str, engine: str, model: str) -> Target:
 async def _tuned(target: Target, counts: list[int], seconds: float) -> Tuned:
     """Raises HubbubError where the engine does not run with its defaults."""
     from hubbub.app import engine_of
-    from hubbub.bench.descent import Choice, Descent
+    from hubbub.bench.descent import MOST_SHARE, Choice, Descent
     from hubbub.bench.stand import Stand
     from hubbub.engines.tuning import choices, present, with_values
 
@@ -110,7 +110,7 @@ async def _tuned(target: Target, counts: list[int], seconds: float) -> Tuned:
                 tell("two engines do not fit side by side: each turn starts one anew, which takes its time")
             return room
 
-        stand = Stand(make, fits)
+        stand = Stand(make, MOST_SHARE * seconds, fits)
         offered = [Choice(name, values) for name, values in choices(spec)]
         descent = Descent(offered, counts, seconds, stand.measure, time.monotonic, tell)
         try:
