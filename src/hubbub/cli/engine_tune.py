@@ -28,7 +28,7 @@ TICK_S = 0.5
 
 
 def tune(
-    name: Annotated[str, typer.Argument(help="An engine of [[engines.NAME] [the only one].")] = "",
+    name: Annotated[str, typer.Argument(help="An engine of the settings, by its name [the only one].")] = "",
     engine: Annotated[str, typer.Option(help="Its kind, where it is not in the settings.")] = "",
     model: Annotated[str, typer.Option(help="Its model, where it is not in the settings.")] = "",
     minutes: Annotated[float, typer.Option(min=0.05, help="How long to measure.")] = 5.0,
@@ -46,7 +46,11 @@ def tune(
     target = _target(path if config or path.is_file() else None, name, engine, model)
     if not dry_run:
         check_room(path, target)
-    tuned = asyncio.run(_tuned(target, counts, minutes * 60))
+    try:
+        tuned = asyncio.run(_tuned(target, counts, minutes * 60))
+    except KeyboardInterrupt:
+        typer.echo("stopped: nothing is written", err=True)
+        raise
     _report(tuned)
     if not tuned.setting:
         typer.echo("No setting beats the defaults beyond the noise: they are kept, and nothing is written.")
