@@ -304,11 +304,12 @@ def keep(measured: list[Subject], options: argparse.Namespace, load: Mapping[str
     CHART.write_text(
         line_chart(
             "The same model on each engine, with Hubbub's settings",
-            f"SmolLM2-135M, {cores} cores of a shared machine; prompts of some 60 tokens, short answers",
+            f"SmolLM2-135M, {cores} cores, short answers",
             "chats at once",
             "tokens/s, all chats together",
             lines,
             log_x=True,
+            y_max=1.5 * max((y for line in lines for _, y in line.points), default=1.0),  # the labels stand on top
         )
         + "\n"
     )
