@@ -266,8 +266,10 @@ class Descent:
             return f"{shown(trial.setting)}: does not run: {trial.trouble.splitlines()[0]}"
         slower = noise.slower(trial) if noise is not None else None
         if slower is not None:
-            more = "tokens/s" if trial.gain_at(slower) < 1 else "tokens/s, later first tokens"
-            return f"{shown(trial.setting)}: slower at {slower} streams ({trial.gain_at(slower):.2f} x {more})"
+            slow = noise is not None and trial.gain_at(slower) < 1 - noise.speed[slower]
+            what = f"slower at {slower} streams ({trial.gain_at(slower):.2f} x)"
+            late = f"later to the first token at {slower} streams ({trial.ttft_at(slower):.2f} x)"
+            return f"{shown(trial.setting)}: {what if slow else late}"
         return f"{shown(trial.setting)}: {trial.gain:.2f} x the defaults"
 
     async def _prove(self, best: Compared) -> Compared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import statistics
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def tune(
     target = _target(path if config or path.is_file() else None, name, engine, model)
     if not dry_run:
         check_room(path, target)
+    logging.getLogger("hubbub.engines").setLevel(logging.ERROR)  # each start would say which model it takes
     try:
         tuned = asyncio.run(_tuned(target, counts, minutes * 60))
     except KeyboardInterrupt:
