@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hubbub.cli import engine_install, engine_server
+from hubbub.cli import engine_install, engine_server, engine_tune
 from hubbub.cli.engine_server import Address, Config, KeyFile, RunningServer
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ app.command("drain")(engine_server.drain)
 app.command("restart")(engine_server.restart)
 app.command("install")(engine_install.install)
 app.command("uninstall")(engine_install.uninstall)
+app.command("tune")(engine_tune.tune)
 
 
 @app.callback()

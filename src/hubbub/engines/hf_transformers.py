@@ -17,7 +17,7 @@ from hubbub.engines import transformers_server
 from hubbub.engines.dialect import Limits
 from hubbub.engines.environments import environment_of
 from hubbub.engines.hf_model import isolated, model_of
-from hubbub.engines.kinds import EngineSpec, Kind
+from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
 from hubbub.engines.machine import inspect_machine
@@ -118,4 +118,8 @@ KIND = Kind(
     TransformersOptions,
     build,
     environment="transformers",
+    tunables=(
+        Tunable("batched_tokens", lambda _cores: (256, 1024)),
+        Tunable("threads", fewer_threads),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,32 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunable:
+    """A field of the options that changes the speed, and neither what is said nor how much a chat can hold. ``values``:
+    from the cores that may be used to what is worth trying beside the default, the likeliest first."""
+
+    name: str
+    values: Callable[[int], Sequence[Any]]
+
+
+def fewer_threads(cores: int) -> Sequence[int]:
+    """The cores themselves are the default of every kind."""
+    return sorted({max(1, cores // 2), cores - 1} - {0, cores}, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of engine. ``options``: a frozen dataclass of what only this kind has, each field with a ``help``;
     its ``__post_init__`` raises ValueError naming the field. ``build`` raises ConfigError or NotFound (no such model)
-    and may block. ``environment``: what ``hubbub engine install`` must have made, empty for none."""
+    and may block. ``environment``: what ``hubbub engine install`` must have made, empty for none. ``tunables``: what
+    ``hubbub engine tune`` tries, what matters most first; ``meanwhile``: options that hold for its measurements where
+    nothing is set, so that two engines fit side by side.
+    """
 
     name: str
     summary: str
     options: type[Any]
     build: Callable[[EngineSpec], Engine]
     environment: str = ""
+    tunables: tuple[Tunable, ...] = ()
+    meanwhile: Mapping[str, Any] = field(default_factory=dict)

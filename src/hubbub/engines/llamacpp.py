@@ -19,7 +19,7 @@ from hubbub.core.types import Chunk, Request, RequestId
 from hubbub.engines import llamacpp_layout, xllamacpp_server
 from hubbub.engines.dialect import Limits
 from hubbub.engines.environments import installed
-from hubbub.engines.kinds import EngineSpec, Kind
+from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.llamacpp_dialect import LlamaCppDialect
 from hubbub.engines.llamacpp_layout import KV_BYTES, Layout, Wishes, lay_out, read_shape
@@ -32,6 +32,8 @@ from hubbub.ports import Engine, Sink
 
 log = logging.getLogger(__name__)
 
+BATCH_TOKENS = 2048
+"""What a step may hold before it is cut into pieces of ``--ubatch-size`` (llama.cpp's own default)."""
 LAYOUTS = ("auto", "split", "unified")
 
 
@@ -51,11 +53,14 @@ class LlamaCppOptions:
     kv_layout: str = field(default="auto", metadata=_help("split (a window for each), unified (one pool) or auto"))
     kv_type: str = field(default="f16", metadata=_help(f"of keys and values: {', '.join(KV_BYTES)}"))
     threads: int = field(default=0, metadata=_help("threads of inference; 0: the cores this process may use"))
+    batched_tokens: int = field(
+        default=0, metadata=_help("tokens of prompts and answers computed at once; 0: llama.cpp's, 512")
+    )
     gpu_layers: int = field(default=-1, metadata=_help("layers on the GPU; -1: as many as fit"))
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key."""
-        for key in ("context_window", "kv_tokens", "threads"):
+        for key in ("context_window", "kv_tokens", "threads", "batched_tokens"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} is {getattr(self, key)}: it must be at least 1, or 0 to derive it")
         if self.kv_layout not in LAYOUTS:
@@ -90,6 +95,9 @@ def arguments(model: ResolvedModel, layout: Layout, adapters: Sequence[Path], op
     flags += ["--cache-type-k", options.kv_type, "--cache-type-v", options.kv_type]
     flags += ["--cache-ram", "0", "--no-cache-idle-slots"]
     flags += ["--threads", str(options.threads or usable_cores()), "--n-gpu-layers", str(options.gpu_layers)]
+    if options.batched_tokens:
+        flags += ["--ubatch-size", str(options.batched_tokens)]
+        flags += ["--batch-size", str(max(options.batched_tokens, BATCH_TOKENS))]
     for path in adapters:
         flags += ["--lora", str(path)]
     if adapters:
@@ -140,4 +148,15 @@ def server_command(binary: str, environments: Path) -> tuple[str, ...]:
     return (sys.executable, "-P", xllamacpp_server.__file__)
 
 
-KIND = Kind("llamacpp", "llama.cpp: GGUF models on any CPU or GPU", LlamaCppOptions, build)
+KIND = Kind(
+    "llamacpp",
+    "llama.cpp: GGUF models on any CPU or GPU",
+    LlamaCppOptions,
+    build,
+    tunables=(
+        Tunable("threads", fewer_threads),
+        Tunable("batched_tokens", lambda _cores: (256, 1024)),
+    ),
+    # Its memory is touched at once. 512 tokens for each of the slots it has by itself.
+    meanwhile={"kv_tokens": llamacpp_layout.DEFAULT_SLOTS * 512},
+)

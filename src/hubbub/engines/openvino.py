@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hubbub.core.errors import ConfigError
 from hubbub.core.types import EngineId, EngineState, Request, RequestId
-from hubbub.engines.kinds import EngineSpec, Kind
+from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import free_port
 from hubbub.engines.lora_files import GGUF_ADAPTERS, peft_folder
 from hubbub.engines.models import ModelKind, ResolvedModel, resolve_model
@@ -147,4 +147,15 @@ def build(spec: EngineSpec) -> OpenVINOEngine:
     return OpenVINOEngine(spec.id, model, options, spec.logs, adapters)
 
 
-KIND = Kind("openvino", "embedded: OpenVINO GenAI, on CPUs and Intel GPUs; IR models and GGUF", OpenVINOConfig, build)
+KIND = Kind(
+    "openvino",
+    "embedded: OpenVINO GenAI, on CPUs and Intel GPUs; IR models and GGUF",
+    OpenVINOConfig,
+    build,
+    tunables=(
+        Tunable("batched_tokens", lambda _cores: (512, 1024)),
+        Tunable("threads", fewer_threads),
+        Tunable("max_sequences", lambda _cores: (128, 64)),
+        Tunable("precision", lambda _cores: ("f32",)),
+    ),
+)

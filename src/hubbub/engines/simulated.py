@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hubbub.core.errors import BadRequest, ConfigError, EngineError, EngineLost, EngineUnavailable, HubbubError
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Json, Message, Request, RequestId
-from hubbub.engines.kinds import EngineSpec, Kind
+from hubbub.engines.kinds import EngineSpec, Kind, Tunable
 from hubbub.engines.process_engine import ProcessEngine
 from hubbub.engines.sim_batch import Batch, Flight, Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule, Faults
@@ -232,6 +232,12 @@ class SimulatedProcessEngine(ProcessEngine):
 class SimulatedOptions:
     flags: str = field(default="", metadata={"help": "more flags for the simulated engine's command"})
     profile: str = field(default="", metadata={"help": f"be as fast and as large as a real setup, like {EXAMPLE!r}"})
+    step_ms: float = field(default=0.0, metadata={"help": "milliseconds of an empty step; 0: as the flags say, or 15"})
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key."""
+        if self.step_ms < 0:
+            raise ValueError(f"step_ms is {self.step_ms}: it must be 0 or more")
 
 
 def build(spec: EngineSpec) -> SimulatedProcessEngine:
@@ -246,7 +252,17 @@ def build(spec: EngineSpec) -> SimulatedProcessEngine:
         flags += ["--model", spec.served_name or spec.model]
     if spec.chats:
         flags += ["--max-sequences", str(spec.chats)]
-    return SimulatedProcessEngine(spec.id, spec.logs, [*profile, *flags, *shlex.split(options.flags)])
+    flags += shlex.split(options.flags)
+    if options.step_ms:
+        flags += ["--step-ms", str(options.step_ms)]
+    return SimulatedProcessEngine(spec.id, spec.logs, [*profile, *flags])
 
 
-KIND = Kind("simulated", "seeded text at realistic speed, with faults on demand", SimulatedOptions, build)
+KIND = Kind(
+    "simulated",
+    "seeded text at realistic speed, with faults on demand",
+    SimulatedOptions,
+    build,
+    # One that really is slower, and one that really is faster: so that tuning has a twin, too.
+    tunables=(Tunable("step_ms", lambda _cores: (30.0, 7.5)),),
+)

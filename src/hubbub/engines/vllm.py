@@ -17,7 +17,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.engines.dialect import DEFAULT_SEQUENCES, Limits
 from hubbub.engines.environments import environment_of
 from hubbub.engines.hf_model import Model, isolated, model_of
-from hubbub.engines.kinds import EngineSpec, Kind
+from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
@@ -54,13 +54,14 @@ class VLLMOptions:
     offload_gib: float = field(default=0.0, metadata=_help("GiB of memory to keep KV cache in that the GPU drops"))
     tensor_parallel: int = field(default=1, metadata=_help("GPUs to split the model over"))
     eager: bool = field(default=False, metadata=_help("start without compiling: minutes sooner, and slower after"))
+    batched_tokens: int = field(default=0, metadata=_help("tokens of prompts and answers in one step; 0: vLLM's"))
     threads: int = field(default=0, metadata=_help("of a CPU, bound to no core; 0: vLLM binds one to each core"))
     tool_parser: str = field(default="", metadata=_help("how the model writes tool calls; empty: by its family"))
     flags: str = field(default="", metadata=_help("more flags for vLLM's command"))
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key."""
-        for key in ("context_window", "kv_gib", "offload_gib", "threads"):
+        for key in ("context_window", "kv_gib", "offload_gib", "batched_tokens", "threads"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be 0 or more")
         if self.tensor_parallel < 1:
@@ -84,6 +85,8 @@ def arguments(model: Model, spec: EngineSpec, options: VLLMOptions, *, cpu: bool
     ]
     if options.context_window:
         flags += ["--max-model-len", str(options.context_window)]
+    if options.batched_tokens:
+        flags += ["--max-num-batched-tokens", str(options.batched_tokens)]
     if options.quantization:
         flags += ["--quantization", options.quantization]
     if options.kv_dtype != "auto":
@@ -169,4 +172,14 @@ def _free_memory() -> int:
     return inspect_machine().free_bytes
 
 
-KIND = Kind("vllm", "vLLM: GPUs, and x86 CPUs; Hugging Face models, LoRA adapters mixed", VLLMOptions, build, "vllm")
+KIND = Kind(
+    "vllm",
+    "vLLM: GPUs, and x86 CPUs; Hugging Face models, LoRA adapters mixed",
+    VLLMOptions,
+    build,
+    "vllm",
+    tunables=(
+        Tunable("batched_tokens", lambda _cores: (1024, 4096, 8192)),
+        Tunable("threads", lambda cores: (cores, *fewer_threads(cores))),
+    ),
+)

@@ -21,6 +21,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--ctx-size", type=int, default=0)
     flags.add_argument("--kv-unified", action=argparse.BooleanOptionalAction, default=False)
     flags.add_argument("--kv-unified-per-slot", type=int, default=0)
+    flags.add_argument("--batch-size", type=int, default=2048)
+    flags.add_argument("--ubatch-size", type=int, default=512)
     flags.add_argument("--cache-type-k", default="f16")
     flags.add_argument("--cache-type-v", default="f16")
     flags.add_argument("--cache-ram", type=int, default=0, help="MiB")
@@ -50,6 +52,7 @@ def parameters(flags: argparse.Namespace) -> Any:
     params.n_ctx = flags.ctx_size
     params.kv_unified = flags.kv_unified
     params.kv_unified_per_slot = flags.kv_unified_per_slot
+    params.n_batch, params.n_ubatch = flags.batch_size, flags.ubatch_size
     params.cache_type_k = _cache_type(flags.cache_type_k)
     params.cache_type_v = _cache_type(flags.cache_type_v)
     params.cache_ram_mib = flags.cache_ram
