@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 # Containers often set PYTHONDONTWRITEBYTECODE, with which pytest rewrites every module anew in every run: seconds.
 sys.dont_write_bytecode = False
@@ -13,6 +14,20 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 pytest.register_assert_rewrite("support.engine_behaviours")
+
+QUICK_TIERS = {"unit", "property", "contract"}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The quick tiers are spread over the cores; what starts servers of its own has the machine to itself."""
+    tests = Path(__file__).parent
+    tiers = {
+        Path(arg.partition("::")[0]).absolute().relative_to(tests).parts[:1]
+        for arg in config.args
+        if tests in Path(arg).absolute().parents
+    }
+    return os.cpu_count() or 1 if tiers and tiers <= {(tier,) for tier in QUICK_TIERS} else 0
+
 
 settings.register_profile(
     "quick",

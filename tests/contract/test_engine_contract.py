@@ -30,7 +30,7 @@ from support.relay import relayed
 
 CONFIG = SimulatedConfig(
     Voice(models=("small",), context_window=2000, output_median=400, output_sigma=0.1),
-    Pace(base=0.002, per_sequence=0.0, max_sequences=8),
+    Pace(base=0.0005, per_sequence=0.0, max_sequences=8),
 )
 STORY = "Продолжай рассказ, 请继续。"
 
