@@ -3,11 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
+.PHONY: help demo test quick install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
-TIERS := $(wildcard tests/unit tests/property tests/contract tests/integration tests/chaos tests/acceptance)
+QUICK := tests/unit tests/property tests/contract
+TIERS := tests/integration tests/chaos tests/acceptance
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -56,7 +57,11 @@ docs-check: .venv/.dev-installed ## are they up to date?
 engines: .make/engines/vllm/.installed .make/engines/transformers/.installed ## environments of the engines that the tests run for real
 
 pytest: .venv/.dev-installed engines ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(TIERS)
+
+quick: .venv/.dev-installed ## the quick tiers alone
+	@$(BIN)/pytest $(QUICK)
 
 chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
 	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)

@@ -37,6 +37,6 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=60)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=30)
 settings.register_profile("deep", settings.get_profile("quick"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

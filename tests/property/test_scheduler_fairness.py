@@ -102,7 +102,7 @@ def test_ten_light_users_are_served_as_if_alone(slots: int, heavy: int, output: 
     for _ in range(5):
         hall.step()
     asked = {hall.ask(f"light{i}", f"l{i}", prompt, output): len(hall.dispatched) for i in range(10)}
-    for step in range(12 * output + 30):
+    for step in range(20 * output + 60):
         hall.step()
         while hall.ended:
             request = hall.ended.popleft()
