@@ -11,6 +11,8 @@ from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from support.serving import ENDLESS, FAST, Served, served
 
 BRIEF = Voice(output_median=12, output_sigma=0.0)
+LONG = Voice(output_median=1000, output_sigma=0.0)
+"""Half a second of words: what is asked about it comes in time."""
 
 
 def engine(name: str, **voice: Any) -> SimulatedEngine:
@@ -113,7 +115,7 @@ async def test_a_draining_engine_gets_nothing_until_that_is_undone() -> None:
 
 
 async def test_an_engine_that_drains_ends_what_it_runs() -> None:
-    async with served(voice=BRIEF) as server:
+    async with served(voice=LONG) as server:
         asked = asyncio.create_task(said(server))
         await until(server, "/v1/engines/sim", running=1)
         await server.post("/engines/sim/drain")
@@ -122,7 +124,7 @@ async def test_an_engine_that_drains_ends_what_it_runs() -> None:
 
 
 async def test_a_restart_waits_for_what_runs_and_brings_the_engine_back() -> None:
-    async with served(voice=BRIEF, restart_s=0.1) as server:
+    async with served(voice=LONG, restart_s=0.1) as server:
         asked = asyncio.create_task(said(server))
         await until(server, "/v1/engines/sim", running=1)
         status, told = await server.post("/engines/sim/restart")

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from hubbub.core.errors import EngineLost, EngineUnavailable, HubbubError, Overloaded
+from hubbub.core.errors import EngineError, EngineLost, EngineUnavailable, HubbubError, Overloaded
 from hubbub.core.events import (
     Abort,
     Arrived,
@@ -140,7 +140,7 @@ class Dispatcher:
         self._feeding = False
         self._silence: dict[EngineId, float] = {}
         self._flying: Counter[EngineId] = Counter()
-        self._suspects: dict[EngineId, dict[RequestId, tuple[int, EngineLost]]] = {}
+        self._suspects: dict[EngineId, dict[RequestId, tuple[int, EngineError]]] = {}
         self._examinations: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -297,15 +297,15 @@ class Dispatcher:
             self._feed(Failed(request, "engine_error", "the engine cancelled the request", retryable=True))
         elif chunk.error is None:
             self._feed(Finished(request, chunk.usage or Usage()))
-        elif isinstance(chunk.error, EngineLost):
+        elif isinstance(chunk.error, (EngineLost, EngineUnavailable)):
             self._suspect(engine, request, chunk.error)
         else:
             error = chunk.error
             self._feed(Failed(request, error.code, error.message, error.retryable, error.param))
 
-    def _suspect(self, engine: EngineId, request: RequestId, error: EngineLost) -> None:
-        """A stream broke off. Whether that was one connection or the whole engine is the engine's to say: the requests
-        that broke off in the meantime wait for one answer."""
+    def _suspect(self, engine: EngineId, request: RequestId, error: EngineError) -> None:
+        """A stream broke off, or did not begin. Whether that was one connection or the whole engine is the engine's to
+        say: the requests that broke off in the meantime wait for one answer."""
         broken = self._suspects.setdefault(engine, {})
         broken[request] = (self._entries[request].attempts, error)
         if len(broken) == 1:
