@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -77,13 +76,14 @@ async def placed(engine: str | None, settings: Settings, folder: Path) -> AsyncI
 async def _own(settings: Settings, folder: Path) -> AsyncIterator[Place]:
     """An engine of the run's own, on an address that outlives its restarts."""
     from hubbub.app import engine_of, engine_specs
+    from hubbub.engines.launched import free_port
     from hubbub.engines.process_engine import ProcessEngine
 
     engine = await asyncio.to_thread(engine_of, engine_specs(settings, folder / "logs")[0])
     if not isinstance(engine, ProcessEngine):
         raise ConfigError(f"engine.kind is {settings.engine.kind!r}: a corpus run takes an engine that is a process")
     supervisor = engine.supervisor
-    port = _free_port()
+    port = free_port()
     supervisor.command = replace(supervisor.command, argv=(*supervisor.command.argv, "--port", str(port)))
     try:
         state = await engine.start()
@@ -104,9 +104,3 @@ async def _own(settings: Settings, folder: Path) -> AsyncIterator[Place]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
