@@ -1,0 +1,33 @@
+import type { Full } from "../full";
+import type en from "../en/chat";
+
+export default {
+  "state.idle": "молчит",
+  "state.waiting": "ждёт",
+  "state.running": "отвечает",
+  "state.failed": "сбой",
+  "chat.new": "Новый чат",
+  "chat.untitled": "Новый чат",
+  "chat.list": "Чаты",
+  "chat.none": "Здесь будут ваши чаты.",
+  "chat.search": "Поиск по чатам",
+  "chat.results": "Найденное",
+  "chat.found": { one: "{n} чат", few: "{n} чата", many: "{n} чатов", other: "{n} чата" },
+  "chat.foundNone": "Такого нет ни в одном чате",
+  "chat.group.pinned": "Закреплённые",
+  "chat.group.today": "Сегодня",
+  "chat.group.yesterday": "Вчера",
+  "chat.group.week": "За 7 дней",
+  "chat.group.older": "Раньше",
+  "chat.menuOf": "Меню чата «{title}»",
+  "chat.menu": "Меню чата",
+  "chat.pin": "Закрепить",
+  "chat.unpin": "Открепить",
+  "chat.rename": "Переименовать",
+  "chat.title": "Название",
+  "chat.delete": "Удалить",
+  "chat.deleted": "Чат «{title}» удалён",
+  "chat.exportMarkdown": "Сохранить как Markdown",
+  "chat.exportJson": "Сохранить как JSON",
+  "chat.exportNexus": "Сохранить как заметку Obsidian",
+} satisfies Full<typeof en>;
