@@ -58,6 +58,13 @@ export interface SavedStyle extends Partial<Style> {
   name: string;
 }
 
+const STYLE_FIELDS = ["system_prompt", "model", "temperature", "top_p", "max_tokens", "adapter"] as const;
+
+/** A saved style without its name. */
+export function styleIn(saved: SavedStyle): Partial<Style> {
+  return Object.fromEntries(STYLE_FIELDS.map((field) => [field, saved[field] ?? null]));
+}
+
 export const listStyles = async (): Promise<SavedStyle[]> => (await get<{ data: SavedStyle[] }>("/v1/styles")).data;
 export const saveStyle = (name: string, style: Partial<Style>): Promise<SavedStyle> =>
   put(`/v1/styles/${encodeURIComponent(name)}`, style);

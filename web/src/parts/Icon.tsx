@@ -53,7 +53,7 @@ export type IconName = keyof typeof PATHS;
 export function Icon(props: { name: IconName; class?: string }): JSX.Element {
   return (
     <svg
-      class={props.class ? `icon ${props.class}` : "icon"}
+      class={`icon icon-${props.name} ${props.class ?? ""}`}
       viewBox="0 0 24 24"
       fill="none"
       stroke="currentColor"

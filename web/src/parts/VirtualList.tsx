@@ -14,9 +14,12 @@ export interface VirtualListProps<T> {
   /** True while items are put in at the start: what is seen stays where it is. */
   shift?: boolean;
   label?: string;
+  role?: "list" | "log";
   /** Called when less than a screen is left below. */
   onNearEnd?: () => void;
   onScroll?: (offset: number) => void;
+  /** The place, or what is in it, has changed its size. */
+  onResize?: () => void;
   ref?: (handle: ListHandle | undefined) => void;
 }
 
@@ -32,7 +35,10 @@ export function VirtualList<T>(props: VirtualListProps<T>): JSX.Element {
       data={props.data}
       itemSize={props.itemSize}
       shift={props.shift}
+      role={props.role}
+      tabindex={props.role === "log" ? 0 : undefined}
       aria-label={props.label}
+      onResize={() => props.onResize?.()}
       onScroll={(offset) => {
         props.onScroll?.(offset);
         if (handle && offset + 2 * handle.viewportSize > handle.scrollSize) props.onNearEnd?.();
