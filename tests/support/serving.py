@@ -115,7 +115,7 @@ async def served(
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
     dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), now, telemetry, config)
     hub = Hub(store, dispatcher, now, telemetry)
-    chats = Chats(store, now, random_id, hub.busy)
+    chats = Chats(store, now, random_id, hub.busy, hub.feeds)
 
     def health() -> dict[str, Any]:
         states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}

@@ -141,7 +141,9 @@ def _handler(gateway: Gateway, route: Route) -> Handler:
             caller.check(*route.scopes)
         query = read_query(request, route.query)
         body = None if route.body is None else await read_body(request, route.body, gateway.config, gateway.limits)
-        streamed = route.streams and (getattr(body, "stream", False) or getattr(query, "stream", False))
+        streamed = route.streams and (
+            route.answer is None or getattr(body, "stream", False) or getattr(query, "stream", False)
+        )
         with gateway.seats.take(caller.user) if streamed else nullcontext():
             said = await route.handler(Call(gateway, request, caller, body, query))
         if isinstance(said, web.StreamResponse):
