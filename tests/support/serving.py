@@ -17,6 +17,7 @@ from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import EngineId
 from hubbub.corpus.batches.desk import Desk, DeskConfig
 from hubbub.corpus.batches.lines import Bounds
+from hubbub.corpus.hosted.desk import Corpora, CorporaConfig
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
 from hubbub.engines.sim_prompt import Voice
@@ -62,6 +63,7 @@ class Served:
     streams: Streams
     seats: Seats
     desk: Desk | None = None
+    press: Corpora | None = None
 
     async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
         """Status and JSON of a POST below /v1."""
@@ -120,6 +122,10 @@ async def served(
         return {"status": "ok" if states else "down", "ready": bool(states), "engines": states}
 
     desk = None if files is None else await Desk.open(files, SMALL_DESK, clock or SystemClock(), random_id)
+    corpora = CorporaConfig(each=4, at_once=2, amount=1_000_000)
+    press = (
+        None if files is None else Corpora(files.with_name(files.name + "-corpora"), corpora, SystemClock(), random_id)
+    )
     app = create_app(
         hub,
         chats,
@@ -130,6 +136,7 @@ async def served(
         metrics=lambda: "up 1\n",
         rules=rules,
         desk=desk,
+        press=press,
     )
     await dispatcher.start()
     await hub.start()
@@ -142,6 +149,8 @@ async def served(
     await web.SockSite(serving, listening).start()
     if desk is not None:
         await desk.start(Rows(app[GATEWAY]), ROWS_AT_ONCE)
+    if press is not None:
+        await press.start(Rows(app[GATEWAY]), lambda: tuple(hub.served().models), ROWS_AT_ONCE)
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
@@ -149,10 +158,12 @@ async def served(
             AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
-            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, desk)
+            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, desk, press)
     finally:
         if desk is not None:
             await desk.close()
+        if press is not None:
+            await press.close()
         await hub.close()
         await serving.cleanup()
         dispatcher.scheduler.validate()

@@ -27,7 +27,7 @@ from hubbub.gateway.openapi import document
 from hubbub.gateway.routes.table import ROUTES, Route
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
-from hubbub.ports import Clock, FilesAndBatches, Store
+from hubbub.ports import Clock, Corpora, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
@@ -69,6 +69,7 @@ def create_app(
     rules: Rules | None = None,
     plan: Plan | None = None,
     desk: FilesAndBatches | None = None,
+    press: Corpora | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
     server on loopback, without keys.
@@ -93,6 +94,7 @@ def create_app(
         openapi=msgspec.json.encode(document(ROUTES)),
         plan=plan,
         desk=desk,
+        press=press,
     )
     app = web.Application(client_max_size=config.max_body_bytes, middlewares=[_errors, _guard])
     app[STREAMS], app[GATEWAY] = streams, gateway
