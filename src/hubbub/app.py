@@ -38,6 +38,7 @@ from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
 from hubbub.settings import KeysMode, Settings
@@ -76,6 +77,7 @@ class App:
     planner: PlanService
     desk: Desk
     press: Corpora
+    gauges: Gauges
 
     def web(self) -> web.Application:
         """The HTTP side."""
@@ -91,6 +93,7 @@ class App:
             plan=self.planner.answer,
             desk=self.desk,
             press=self.press,
+            gauges=self.gauges,
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -171,6 +174,10 @@ def _process(engine: Engine) -> dict[str, Any]:
     return {}
 
 
+def _log_of(engine: Engine) -> Path | None:
+    return engine.supervisor.log.path if isinstance(engine, Supervised) else None
+
+
 def data_folder(settings: Settings) -> Path:
     """Made where it is missing. Raises ConfigError."""
     data = Path(settings.server.data)
@@ -197,7 +204,7 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy)
-    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)})
+    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)}, _log_of)
     desk = await Desk.open(data / FILES, _desk_config(settings), clock, random_id)
     return App(
         settings,
@@ -213,6 +220,7 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
         PlanService(),
         desk,
         Corpora(data / CORPORA, _corpora_config(settings), clock, random_id),
+        Gauges(dispatcher, telemetry, clock),
     )
 
 
@@ -289,6 +297,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         await app.dispatcher.start()
         _check_adapters(app)
         await app.hub.start()
+        app.gauges.start()
+        stack.push_async_callback(app.gauges.close)
         application = app.web()
         serving = runner(application)
         await serving.setup()

@@ -108,7 +108,8 @@ class Owned:
 
 
 ENGINES = {route.path for route in ROUTES if route.path.startswith("/v1/engines")}
-SHARED = {"/v1/models", "/v1/models/{model:.+}", "/v1/recipes", "/health", "/metrics", "/openapi.json"} | ENGINES
+OPEN = {"/health", "/openapi.json"}
+SHARED = {"/v1/models", "/v1/models/{model:.+}", "/v1/recipes", "/v1/room", "/metrics"} | OPEN | ENGINES
 """Routes that have nothing of any user."""
 BODIES: dict[str, Any] = {
     "CompletionUpdate": {"metadata": {"a": "b"}},

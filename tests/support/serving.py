@@ -32,6 +32,7 @@ from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
@@ -62,6 +63,7 @@ class Served:
     http: aiohttp.ClientSession
     streams: Streams
     seats: Seats
+    gauges: Gauges
     desk: Desk | None = None
     press: Corpora | None = None
 
@@ -126,6 +128,7 @@ async def served(
     press = (
         None if files is None else Corpora(files.with_name(files.name + "-corpora"), corpora, SystemClock(), random_id)
     )
+    gauges = Gauges(dispatcher, telemetry, now)
     app = create_app(
         hub,
         chats,
@@ -137,9 +140,11 @@ async def served(
         rules=rules,
         desk=desk,
         press=press,
+        gauges=gauges,
     )
     await dispatcher.start()
     await hub.start()
+    gauges.start()
     serving = runner(app, shutdown_seconds=1.0)
     await serving.setup()
     listening = socket.socket()
@@ -158,12 +163,13 @@ async def served(
             AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
-            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, desk, press)
+            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, gauges, desk, press)
     finally:
         if desk is not None:
             await desk.close()
         if press is not None:
             await press.close()
+        await gauges.close()
         await hub.close()
         await serving.cleanup()
         dispatcher.scheduler.validate()

@@ -31,6 +31,7 @@ from hubbub.ports import Clock, Corpora, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def create_app(
     plan: Plan | None = None,
     desk: FilesAndBatches | None = None,
     press: Corpora | None = None,
+    gauges: Gauges | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
     server on loopback, without keys.
@@ -95,6 +97,7 @@ def create_app(
         plan=plan,
         desk=desk,
         press=press,
+        gauges=gauges,
     )
     app = web.Application(client_max_size=config.max_body_bytes, middlewares=[_errors, _guard])
     app[STREAMS], app[GATEWAY] = streams, gateway

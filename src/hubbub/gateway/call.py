@@ -23,6 +23,7 @@ from hubbub.gateway.wire.base import In, convert, decode, refuse_nul
 from hubbub.ports import Corpora, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ Plan = Callable[[Mapping[str, Json]], Awaitable[dict[str, Json]]]
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """The parts of one server. ``health`` and ``metrics`` are asked anew for each request. Without
-    ``plan``, it makes none; without ``desk``, it has no files and batches; without ``press``, no corpora."""
+    ``plan``, it makes none; without ``desk``, it has no files and batches; without ``press``, no corpora; without
+    ``gauges``, no room."""
 
     hub: Hub
     chats: Chats
@@ -54,6 +56,7 @@ class Gateway:
     plan: Plan | None = None
     desk: FilesAndBatches | None = None
     press: Corpora | None = None
+    gauges: Gauges | None = None
 
     @property
     def corpora(self) -> Corpora:

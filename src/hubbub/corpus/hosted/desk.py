@@ -274,10 +274,11 @@ class Corpora:
     async def _told(self, hosted: _Hosted) -> Corpus:
         kept, run = hosted.kept, hosted.run
         state = kept.state
+        last: tuple[str, dict[str, Any] | None]
         if run is not None and run.live is not None:
-            last: tuple[str, dict[str, Any] | None] = run.model, msgspec.to_builtins(run.live)
+            last = run.model, msgspec.to_builtins(run.live)
         else:
-            last = hosted.last or await asyncio.to_thread(shelf.last_of, hosted.folder)
+            last = await asyncio.to_thread(shelf.last_of, hosted.folder) if hosted.last is None else hosted.last
             hosted.last = last
         if state is CorpusState.WAITING and run is not None:
             state = CorpusState.RUNNING

@@ -19,6 +19,7 @@ from hubbub.gateway.routes import (
     files,
     plan,
     responses,
+    room,
     server,
 )
 from hubbub.gateway.routes.conversations import IncludeQuery
@@ -50,12 +51,13 @@ from hubbub.gateway.wire.corpora import (
     RecipeList,
     RecordList,
 )
-from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineOut, EngineRestart
+from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineLog, EngineOut, EngineRestart
 from hubbub.gateway.wire.files import FileDeleted, FileForm, FileOut
 from hubbub.gateway.wire.items import ItemOut
 from hubbub.gateway.wire.models import ModelList, ModelOut
 from hubbub.gateway.wire.plan import PlanCreate
 from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, ResponseCreate, ResponseDeleted, ResponseOut
+from hubbub.gateway.wire.room import RoomOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _CORPUS + "/site/{path:.*}", corpora.site, "A page of its hypertext", scopes=_READ),
 
     Route("POST", "/v1/plan", plan.create, "How many chats fit, how fast, how long for a gigabyte", dict[str, Any], PlanCreate, scopes=_READ),
+    Route("GET", "/v1/room", room.retrieve, "How the server does, now and over the last 10 minutes", RoomOut, scopes=_READ),
     Route("GET", "/v1/engines", engines.index, "Every engine, its health and its load", EngineList, scopes=_ADMIN),
     Route("GET", _ENGINE, engines.retrieve, "One engine", EngineOut, scopes=_ADMIN),
+    Route("GET", _ENGINE + "/log", engines.log, "The last lines that its process printed", EngineLog, query=engines.LogQuery, scopes=_ADMIN),
     Route("POST", _ENGINE + "/drain", engines.drain, "Give it nothing new; with undo, again", EngineOut, EngineDrain, scopes=_ADMIN),
     Route("POST", _ENGINE + "/restart", engines.restart, "Restart it when it has ended its work; with force, now", EngineOut, EngineRestart, scopes=_ADMIN),
 
