@@ -24,6 +24,7 @@ from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from hubbub.gateway.app import GATEWAY, STREAMS, Rules, create_app, runner
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.metering import Seats
+from hubbub.gateway.page import PageFiles
 from hubbub.gateway.rows import Rows
 from hubbub.gateway.sse import Streams
 from hubbub.ports import Clock
@@ -97,6 +98,7 @@ async def served(
     others: Sequence[SimulatedEngine] = (),
     files: Path | None = None,
     clock: Clock | None = None,
+    page: PageFiles | None = None,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
@@ -113,7 +115,7 @@ async def served(
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
     dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), now, telemetry, config)
     hub = Hub(store, dispatcher, now, telemetry)
-    chats = Chats(store, now, random_id, hub.busy)
+    chats = Chats(store, now, random_id, hub.busy, hub.feeds)
 
     def health() -> dict[str, Any]:
         states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}
@@ -130,6 +132,7 @@ async def served(
         metrics=lambda: "up 1\n",
         rules=rules,
         desk=desk,
+        page=page,
     )
     await dispatcher.start()
     await hub.start()

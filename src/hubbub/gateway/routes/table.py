@@ -9,7 +9,18 @@ from typing import Any
 
 from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
-from hubbub.gateway.routes import batches, chats, completions, conversations, engines, files, plan, responses, server
+from hubbub.gateway.routes import (
+    batches,
+    chats,
+    completions,
+    conversations,
+    engines,
+    files,
+    live,
+    plan,
+    responses,
+    server,
+)
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
 from hubbub.gateway.wire.base import Listed
@@ -39,7 +50,7 @@ from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, Respon
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
+    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours; with ``streams``, a stream always. ``scopes``: what a key must have one of;
     none: the route is open to all."""
 
     method: str
@@ -100,6 +111,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
     Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+
+    Route("GET", "/v1/live", live.follow, "All that happens in your chats, as it happens", streams=True, scopes=_READ),
 
     Route("POST", "/v1/files", files.create, "Upload a file", FileOut, form=FileForm, scopes=_ASK),
     Route("GET", "/v1/files", files.index, "Files by creation", Listed[FileOut], query=files.ListQuery, scopes=_READ),
