@@ -28,10 +28,11 @@ from hubbub.gateway.page import PageFiles
 from hubbub.gateway.routes.table import ROUTES, Route
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
-from hubbub.ports import Clock, FilesAndBatches, Store
+from hubbub.ports import Clock, Corpora, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ def create_app(
     plan: Plan | None = None,
     desk: FilesAndBatches | None = None,
     page: PageFiles | None = None,
+    press: Corpora | None = None,
+    gauges: Gauges | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
     server on loopback, without keys. ``page``: other files than those of this package.
@@ -95,6 +98,8 @@ def create_app(
         openapi=msgspec.json.encode(document(ROUTES)),
         plan=plan,
         desk=desk,
+        press=press,
+        gauges=gauges,
     )
     app = web.Application(client_max_size=config.max_body_bytes, middlewares=[_errors, _guard])
     app[STREAMS], app[GATEWAY] = streams, gateway

@@ -43,7 +43,7 @@ from hubbub.runtime.question import Ask, Question, opening, question_of, standin
 from hubbub.runtime.recovery import Unfinished, parked, recover
 from hubbub.runtime.run import Run
 from hubbub.runtime.served import Served, pool_for
-from hubbub.runtime.telemetry import Telemetry
+from hubbub.runtime.telemetry import Ended, Telemetry
 
 __all__ = ["Ask", "Hub", "HubConfig", "random_id"]
 
@@ -266,10 +266,14 @@ class Hub:
         seen.output_tokens += usage.output_tokens
         now = self._clock.now()
         seen.duration.observe(now - run.accepted_at)
+        ttft = itl = None
         if run.first_at is not None:
-            seen.ttft.observe(run.first_at - run.accepted_at)
+            ttft = run.first_at - run.accepted_at
+            seen.ttft.observe(ttft)
             if usage.output_tokens > 1:
-                seen.itl.observe((run.last_at - run.first_at) / (usage.output_tokens - 1))
+                itl = (run.last_at - run.first_at) / (usage.output_tokens - 1)
+                seen.itl.observe(itl)
+        seen.ends.append(Ended(now, run.engine, ttft, itl, usage.input_tokens, usage.cached_tokens))
         if run.close is not None and run.close.outcome is Outcome.FINISHED and run.usage is not None:
             self._estimate.learn(run.request.messages, usage)
 
