@@ -86,6 +86,7 @@ class App:
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
             plan=self.planner.answer,
             desk=self.desk,
+            spool=Path(self.settings.server.data),
         )
 
     def health(self) -> Mapping[str, Any]:
