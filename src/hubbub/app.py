@@ -212,7 +212,7 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     store = await open_store(placed(settings.store, data))
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
-    chats = Chats(store, clock, random_id, hub.busy)
+    chats = Chats(store, clock, random_id, hub.busy, hub.feeds)
     room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)}, _log_of)
     desk = await Desk.open(data / FILES, _desk_config(settings), clock, random_id)
     return App(

@@ -35,6 +35,7 @@ from hubbub.core.types import (
     Message,
     Node,
     NodeHash,
+    Origin,
     Request,
     RequestId,
     UserId,
@@ -114,6 +115,23 @@ class HeadMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchKept:
+    """``leaf`` and all above it stay as long as the chat does, wherever its head is. A leaf that is not there, or a
+    chat that is not, is a Conflict."""
+
+    chat: ChatId
+    leaf: NodeHash
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSaved:
+    """Where a chat was brought from, new or changed; gone with the chat. A chat that is not there, or a source that
+    another chat of its user has, is a Conflict."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class ChatDeleted:
     """Also removes the nodes that no other chat, answer or node needs."""
 
@@ -135,7 +153,7 @@ class AnswerDeleted:
     answer: AnswerId
 
 
-Change = NodesAdded | ChatSaved | HeadMoved | ChatDeleted | AnswerSaved | AnswerDeleted
+Change = NodesAdded | ChatSaved | HeadMoved | BranchKept | OriginSaved | ChatDeleted | AnswerSaved | AnswerDeleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +228,20 @@ class ItemTree(Protocol):
         ...
 
 
+class Beginnings(Protocol):
+    """What a chat has beside its path: branches, and where it was brought from."""
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        """The kept leaves of a chat, in the order they were kept; the head is not among them by itself."""
+        ...
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None: ...
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        """The origin of the chat that ``source`` became."""
+        ...
+
+
 class Journal(Protocol):
     """The live part of every stored answer, append-only."""
 
@@ -240,8 +272,8 @@ class Upkeep(Protocol):
     async def close(self) -> None: ...
 
 
-class Store(ChatStore, ItemTree, Journal, Upkeep, Protocol):
-    """What one adapter brings: all four."""
+class Store(ChatStore, ItemTree, Beginnings, Journal, Upkeep, Protocol):
+    """What one adapter brings: all five."""
 
 
 class KeyBook(Protocol):

@@ -25,6 +25,7 @@ from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from hubbub.gateway.app import GATEWAY, STREAMS, Rules, create_app, runner
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.metering import Seats
+from hubbub.gateway.page import PageFiles
 from hubbub.gateway.rows import Rows
 from hubbub.gateway.sse import Streams
 from hubbub.ports import Clock
@@ -101,6 +102,7 @@ async def served(
     others: Sequence[SimulatedEngine] = (),
     files: Path | None = None,
     clock: Clock | None = None,
+    page: PageFiles | None = None,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
@@ -117,7 +119,7 @@ async def served(
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
     dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), now, telemetry, config)
     hub = Hub(store, dispatcher, now, telemetry)
-    chats = Chats(store, now, random_id, hub.busy)
+    chats = Chats(store, now, random_id, hub.busy, hub.feeds)
 
     def health() -> dict[str, Any]:
         states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}
@@ -139,6 +141,7 @@ async def served(
         metrics=lambda: "up 1\n",
         rules=rules,
         desk=desk,
+        page=page,
         press=press,
         gauges=gauges,
     )

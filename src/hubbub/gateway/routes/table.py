@@ -17,6 +17,7 @@ from hubbub.gateway.routes import (
     corpora,
     engines,
     files,
+    live,
     members,
     oidc,
     plan,
@@ -80,7 +81,7 @@ from hubbub.gateway.wire.room import RoomOut
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
+    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours; with ``streams``, a stream always. ``scopes``: what a key must have one of;
     none: the route is open to all."""
 
     method: str
@@ -143,6 +144,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
     Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+
+    Route("GET", "/v1/live", live.follow, "All that happens in your chats, as it happens", streams=True, scopes=_READ),
 
     Route("POST", "/v1/files", files.create, "Upload a file", FileOut, form=FileForm, scopes=_ASK),
     Route("GET", "/v1/files", files.index, "Files by creation", Listed[FileOut], query=files.ListQuery, scopes=_READ),
