@@ -18,11 +18,14 @@ from hubbub.gateway.routes import (
     engines,
     files,
     live,
+    members,
+    oidc,
     plan,
     responses,
     room,
     exchange,
     server,
+    session,
 )
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
@@ -57,6 +60,21 @@ from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineLog, Engi
 from hubbub.gateway.wire.exchange import ImportOut
 from hubbub.gateway.wire.files import FileDeleted, FileForm, FileOut
 from hubbub.gateway.wire.items import ItemOut
+from hubbub.gateway.wire.members import (
+    KeyCreate,
+    KeyList,
+    KeyMade,
+    KeyOut,
+    PasswordChange,
+    SessionCreate,
+    SessionFirst,
+    SessionOut,
+    UserCreate,
+    UserDeleted,
+    UserList,
+    UserOut,
+    UserUpdate,
+)
 from hubbub.gateway.wire.models import ModelList, ModelOut
 from hubbub.gateway.wire.plan import PlanCreate
 from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, ResponseCreate, ResponseDeleted, ResponseOut
@@ -90,6 +108,7 @@ _FILE = "/v1/files/{file_id}"
 _BATCH = "/v1/batches/{batch_id}"
 _ENGINE = "/v1/engines/{engine}"
 _CORPUS = "/v1/corpora/{name}"
+_USER = "/v1/users/{user_name}"
 _ITEMS = Listed[ItemOut]
 _READ, _WRITE, _BULK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.BULK,), (Scope.ADMIN,)
 _ASK = _WRITE + _BULK
@@ -165,6 +184,21 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _ENGINE + "/log", engines.log, "The last lines that its process printed", EngineLog, query=engines.LogQuery, scopes=_ADMIN),
     Route("POST", _ENGINE + "/drain", engines.drain, "Give it nothing new; with undo, again", EngineOut, EngineDrain, scopes=_ADMIN),
     Route("POST", _ENGINE + "/restart", engines.restart, "Restart it when it has ended its work; with force, now", EngineOut, EngineRestart, scopes=_ADMIN),
+
+    Route("GET", "/v1/session", session.retrieve, "Who one is here, and how to sign in", SessionOut),
+    Route("POST", "/v1/session", session.create, "Sign in", SessionOut, SessionCreate),
+    Route("DELETE", "/v1/session", session.delete, "Sign out", SessionOut),
+    Route("POST", "/v1/session/first", session.first, "Make the first admin, with the code that the server printed", SessionOut, SessionFirst),
+    Route("POST", "/v1/session/password", session.password, "Change one's password", SessionOut, PasswordChange, scopes=_READ),
+    Route("GET", "/auth/oidc/start", oidc.start, "Sign in by the identity provider"),
+    Route("GET", "/auth/oidc/callback", oidc.callback, "Where it sends the browser back to", query=oidc.CallbackQuery),
+    Route("GET", "/v1/users", members.users, "All users", UserList, scopes=_ADMIN),
+    Route("POST", "/v1/users", members.create_user, "Make a user", UserOut, UserCreate, scopes=_ADMIN),
+    Route("PATCH", _USER, members.update_user, "Change password, weight, or whether it is an admin", UserOut, UserUpdate, scopes=_ADMIN),
+    Route("DELETE", _USER, members.delete_user, "Delete it with its keys", UserDeleted, scopes=_ADMIN),
+    Route("GET", "/v1/keys", members.keys, "One's keys; an admin's: all", KeyList, scopes=_READ),
+    Route("POST", "/v1/keys", members.create_key, "Make a key, which is shown this once", KeyMade, KeyCreate, scopes=_READ),
+    Route("DELETE", "/v1/keys/{key_id}", members.revoke_key, "Revoke it", KeyOut, scopes=_READ),
 
     Route("GET", "/health", server.health, "Whether it can answer, and by what"),
     Route("GET", "/metrics", server.metrics, "Prometheus text", scopes=_ADMIN),
