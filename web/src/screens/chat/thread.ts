@@ -55,19 +55,19 @@ export function createThread(id: string): Thread {
   const [shifting, setShifting] = createSignal(false);
   const [pending, setPending] = createSignal<{ key: string; text: string; accepted: boolean }>();
   const [trouble, setTrouble] = createSignal<AnswerError>();
-  /** Item to the key of the row that showed it before it was an item. */
+  // An item to the key of the row that showed it before it was an item, and back.
   const keys = new Map<string, string>();
-  const itemOf = new Map<string, string>();
+  const [itemOf, setItemOf] = createStore<Record<string, string>>({});
   let asks = 0;
 
   const keyOf = (item: string): string => keys.get(item) ?? item;
   const adopt = (item: string, key: string): void => {
     keys.set(item, key);
-    itemOf.set(key, item);
+    setItemOf(key, item);
   };
   const open = createMemo(() => {
     const answer = answerOf(id);
-    return answer && !itemOf.has(answerKey(answer.response)) && answer.end?.status !== "failed" ? answer : undefined;
+    return answer && !itemOf[answerKey(answer.response)] && answer.end?.status !== "failed" ? answer : undefined;
   });
   const rows = createMemo(() => {
     const all = ids().map(keyOf);
@@ -104,7 +104,7 @@ export function createThread(id: string): Thread {
       if (answer && item.role === "assistant" && name === ids().at(-1)) adopt(name, answerKey(answer.response));
     }
     if (found || seen.asked) setPending(undefined);
-    if (answer?.end && answer.end.status !== "failed" && (seen.ended || itemOf.has(answerKey(answer.response)))) {
+    if (answer?.end && answer.end.status !== "failed" && (seen.ended || itemOf[answerKey(answer.response)] !== undefined)) {
       dropAnswer(answer.response);
     }
   };
@@ -222,7 +222,7 @@ export function createThread(id: string): Thread {
   return {
     id,
     rows,
-    item: (key) => items[itemOf.get(key) ?? key],
+    item: (key) => items[itemOf[key] ?? key],
     question: (key) => (pending()?.key === key ? pending()?.text : undefined),
     answer: (key) => {
       const answer = answerOf(id);
