@@ -20,6 +20,7 @@ from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import EngineId
 from hubbub.corpus.batches.desk import Desk, DeskConfig
 from hubbub.corpus.batches.lines import Bounds
+from hubbub.corpus.hosted.desk import Corpora, CorporaConfig
 from hubbub.engines.catalog import kind_of
 from hubbub.engines.config import specs
 from hubbub.engines.kinds import EngineSpec
@@ -37,6 +38,7 @@ from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
 from hubbub.settings import KeysMode, Settings
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 FILES = "files"
 """Files and batches, in the data folder."""
+CORPORA = "corpora"
+"""Corpora, a folder each, in the data folder."""
 ROWS_PER_PLACE, MOST_ROWS = 2, 512
 """Lines of batches asked at once, for each sequence that engines decode together: some wait where one comes free."""
 
@@ -72,6 +76,8 @@ class App:
     doors: Doors
     planner: PlanService
     desk: Desk
+    press: Corpora
+    gauges: Gauges
 
     def web(self) -> web.Application:
         """The HTTP side."""
@@ -86,6 +92,8 @@ class App:
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
             plan=self.planner.answer,
             desk=self.desk,
+            press=self.press,
+            gauges=self.gauges,
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -166,6 +174,10 @@ def _process(engine: Engine) -> dict[str, Any]:
     return {}
 
 
+def _log_of(engine: Engine) -> Path | None:
+    return engine.supervisor.log.path if isinstance(engine, Supervised) else None
+
+
 def data_folder(settings: Settings) -> Path:
     """Made where it is missing. Raises ConfigError."""
     data = Path(settings.server.data)
@@ -191,8 +203,8 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     store = await open_store(placed(settings.store, data))
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
-    chats = Chats(store, clock, random_id, hub.busy)
-    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)})
+    chats = Chats(store, clock, random_id, hub.busy, hub.feeds)
+    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)}, _log_of)
     desk = await Desk.open(data / FILES, _desk_config(settings), clock, random_id)
     return App(
         settings,
@@ -207,7 +219,14 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
         doors or Doors(),
         PlanService(),
         desk,
+        Corpora(data / CORPORA, _corpora_config(settings), clock, random_id),
+        Gauges(dispatcher, telemetry, clock),
     )
+
+
+def _corpora_config(settings: Settings) -> CorporaConfig:
+    limits = settings.limits
+    return CorporaConfig(limits.max_corpora_per_user, limits.max_corpora_at_once, limits.max_corpus_bytes)
 
 
 def _desk_config(settings: Settings) -> DeskConfig:
@@ -278,12 +297,15 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         await app.dispatcher.start()
         _check_adapters(app)
         await app.hub.start()
+        app.gauges.start()
+        stack.push_async_callback(app.gauges.close)
         application = app.web()
         serving = runner(application)
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
         stack.push_async_callback(app.hub.close)  # before that: open streams then end by themselves
         stack.push_async_callback(app.desk.stop)  # first of all: it asks the hub
+        stack.push_async_callback(app.press.close)  # so does this
         await _go_on(app, application)
         await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
@@ -291,9 +313,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
 
 
 async def _go_on(app: App, application: web.Application) -> None:
-    """Go on with the batches that have not ended. Raises StorageError."""
+    """Go on with the batches and corpora that have not ended. Raises StorageError."""
     room = sum(state.max_sequences for state in app.dispatcher.states.values())
-    await app.desk.start(Rows(application[GATEWAY]), min(MOST_ROWS, ROWS_PER_PLACE * room))
+    rows, places = Rows(application[GATEWAY]), min(MOST_ROWS, ROWS_PER_PLACE * room)
+    await app.desk.start(rows, places)
+    await app.press.start(rows, lambda: tuple(app.hub.served().models), places)
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@
 | KeyStore | store/keys_sqlite.py                   | store/keys_memory.py                |
 | Clock    | runtime/clock.py SystemClock           | runtime/clock.py VirtualClock       |
 | Files, Batches | corpus/batches/desk.py           | the same in an empty folder         |
+| Corpora  | corpus/hosted/desk.py                  | the same in an empty folder         |
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.batches import Batch, BatchId, BatchOrder, FileId, RowAnswer, StoredFile, Upload
+from hubbub.core.corpora import CheckedRecipe, Corpus, CorpusOrder, CorpusRecords, Rejection, WorkedRecipe
 from hubbub.core.keys import Key, KeyId, User
 from hubbub.core.types import (
     Answer,
@@ -33,6 +35,7 @@ from hubbub.core.types import (
     Message,
     Node,
     NodeHash,
+    Origin,
     Request,
     RequestId,
     UserId,
@@ -112,6 +115,23 @@ class HeadMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchKept:
+    """``leaf`` and all above it stay as long as the chat does, wherever its head is. A leaf that is not there, or a
+    chat that is not, is a Conflict."""
+
+    chat: ChatId
+    leaf: NodeHash
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSaved:
+    """Where a chat was brought from, new or changed; gone with the chat. A chat that is not there, or a source that
+    another chat of its user has, is a Conflict."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class ChatDeleted:
     """Also removes the nodes that no other chat, answer or node needs."""
 
@@ -133,7 +153,7 @@ class AnswerDeleted:
     answer: AnswerId
 
 
-Change = NodesAdded | ChatSaved | HeadMoved | ChatDeleted | AnswerSaved | AnswerDeleted
+Change = NodesAdded | ChatSaved | HeadMoved | BranchKept | OriginSaved | ChatDeleted | AnswerSaved | AnswerDeleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +228,20 @@ class ItemTree(Protocol):
         ...
 
 
+class Beginnings(Protocol):
+    """What a chat has beside its path: branches, and where it was brought from."""
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        """The kept leaves of a chat, in the order they were kept; the head is not among them by itself."""
+        ...
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None: ...
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        """The origin of the chat that ``source`` became."""
+        ...
+
+
 class Journal(Protocol):
     """The live part of every stored answer, append-only."""
 
@@ -238,8 +272,8 @@ class Upkeep(Protocol):
     async def close(self) -> None: ...
 
 
-class Store(ChatStore, ItemTree, Journal, Upkeep, Protocol):
-    """What one adapter brings: all four."""
+class Store(ChatStore, ItemTree, Beginnings, Journal, Upkeep, Protocol):
+    """What one adapter brings: all five."""
 
 
 class KeyBook(Protocol):
@@ -362,6 +396,58 @@ class Batches(Protocol):
 
 class FilesAndBatches(Files, Batches, Protocol):
     """One desk for both: a batch reads a file and writes two."""
+
+
+class CorpusRuns(Protocol):
+    """Corpus runs of one user each. One of another user is as if it were not there."""
+
+    async def create(self, order: CorpusOrder) -> Corpus:
+        """Durable when it returns, and begun. Raises BadRequest, Conflict, RateLimited, StorageError."""
+        ...
+
+    async def corpora(self, user: UserId) -> tuple[Corpus, ...]:
+        """Newest first."""
+        ...
+
+    async def corpus(self, user: UserId, name: str) -> Corpus:
+        """Raises NotFound, as all of these do."""
+        ...
+
+    async def pause(self, user: UserId, name: str) -> Corpus:
+        """What is in flight ends and is kept. Raises Conflict for one that has ended, as ``stop`` does."""
+        ...
+
+    async def stop(self, user: UserId, name: str) -> Corpus: ...
+
+    async def resume(self, user: UserId, name: str) -> Corpus:
+        """Raises Conflict for one that is finished."""
+        ...
+
+    async def delete(self, user: UserId, name: str) -> None: ...
+
+    async def records(self, user: UserId, name: str, first: int | None, limit: int) -> CorpusRecords:
+        """``first``: where to begin, from 0; None: the newest. Raises StorageError."""
+        ...
+
+    async def rejected(self, user: UserId, name: str) -> tuple[Rejection, ...]:
+        """The newest texts that were rejected, some of each reason."""
+        ...
+
+    async def page(self, user: UserId, name: str, path: str) -> Path:
+        """A file of its hypertext; an empty ``path`` is the first page. Raises Conflict while it is being written."""
+        ...
+
+
+class Corpora(CorpusRuns, Protocol):
+    """Corpora of all users, and the recipes that they are made from."""
+
+    async def recipes(self) -> tuple[WorkedRecipe, ...]:
+        """Those that come with Hubbub."""
+        ...
+
+    async def check(self, recipe: str, target: str, prompts: int) -> CheckedRecipe:
+        """What is wrong with it, or what it is, with its first ``prompts``."""
+        ...
 
 
 AskRow: TypeAlias = Callable[[BatchOrder, bytes], Awaitable[RowAnswer]]

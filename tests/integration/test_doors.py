@@ -13,6 +13,7 @@ import pytest
 from aiohttp import FormData
 
 from hubbub.core.keys import KeyId, Scope
+from hubbub.corpus.hosted.worked import worked
 from hubbub.gateway.app import Rules
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.doors import Doors, host_name
@@ -107,7 +108,8 @@ class Owned:
 
 
 ENGINES = {route.path for route in ROUTES if route.path.startswith("/v1/engines")}
-SHARED = {"/v1/models", "/v1/models/{model:.+}", "/health", "/metrics", "/openapi.json"} | ENGINES
+OPEN = {"/health", "/openapi.json"}
+SHARED = {"/v1/models", "/v1/models/{model:.+}", "/v1/recipes", "/v1/room", "/metrics"} | OPEN | ENGINES
 """Routes that have nothing of any user."""
 BODIES: dict[str, Any] = {
     "CompletionUpdate": {"metadata": {"a": "b"}},
@@ -123,6 +125,7 @@ UNKNOWN = {
     "item_id": "msg_none",
     "file_id": "file-none",
     "batch_id": "batch_none",
+    "name": "corpus_none",
 }
 
 
@@ -144,7 +147,10 @@ async def owned(door: Locked) -> Owned:
         file = await uploaded.json()
     order = {"input_file_id": file["id"], "endpoint": "/v1/responses", "completion_window": "24h"}
     _, batch, _ = await door.call("ann", "POST", "/v1/batches", order)
+    await door.call("ann", "POST", "/v1/corpora", {"name": "corpus_anns", "recipe": worked()[0].text})
     ids = {
+        "name": "corpus_anns",
+        "path": "index.html",
         "file_id": file["id"],
         "batch_id": batch["id"],
         "conversation_id": chat["id"],
@@ -187,7 +193,7 @@ async def test_every_route_hides_what_is_another_users(tmp_path: Path) -> None:
 
 def neutral(said: Any) -> str:
     """What was said, without the ids that were asked for."""
-    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_)\w+", "ID", json.dumps(said))
+    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_|corpus_)\w+", "ID", json.dumps(said))
 
 
 async def test_every_list_is_empty_and_takes_no_cursor_of_another_user(tmp_path: Path) -> None:
@@ -199,9 +205,9 @@ async def test_every_list_is_empty_and_takes_no_cursor_of_another_user(tmp_path:
         lists = [
             route for route in ROUTES if route.method == "GET" and route.answer is not None and "after" in fields(route)
         ]
-        assert len(lists) == 8
+        assert len(lists) == 9
         for route in lists:
-            if "{completion_id}" in route.path or "{response_id}" in route.path:
+            if any(name in route.path for name in ("{completion_id}", "{response_id}", "{name}")):
                 continue  # of one thing that is not bob's: the walk above
             path = own.path(route)
             for cursor in cursors:

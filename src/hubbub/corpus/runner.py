@@ -32,7 +32,7 @@ from hubbub.core.errors import StorageError
 from hubbub.corpus.answers import RejectedAnswer
 from hubbub.corpus.asking import Asker, GivenUp, Patience
 from hubbub.corpus.board import Board, Live
-from hubbub.corpus.client import Endpoint
+from hubbub.corpus.client import Answering
 from hubbub.corpus.items import Items, Said, WorkItem
 from hubbub.corpus.judge import Judge, Screened
 from hubbub.corpus.pending import Pending
@@ -102,7 +102,7 @@ class Runner:
         items: Items,
         judge: Judge,
         log: RunLog,
-        endpoint: Endpoint,
+        endpoint: Answering,
         config: RunnerConfig | None = None,
         *,
         screener: Screener | None = None,
@@ -132,6 +132,7 @@ class Runner:
         self._room = asyncio.Event()
         self._lost_in_a_row = 0
         self._fault: BaseException | None = None
+        self._stop_s = STOP_S
         self._over = False
         self._screening = 0
         output = next(step for step in recipe.steps if step.name == recipe.output.step)
@@ -157,8 +158,9 @@ class Runner:
         await asyncio.wait([writer, *others])
         return await self._closed()
 
-    def stop(self, reason: str = "it was told to stop") -> None:
-        """Let requests in flight end, keep what is done."""
+    def stop(self, reason: str = "it was told to stop", *, wait_s: float = STOP_S) -> None:
+        """Let requests in flight end, for ``wait_s`` at most, and keep what is done."""
+        self._stop_s = wait_s
         self._finish(State.STOPPED, reason)
 
     def pause(self, paused: bool) -> None:
@@ -341,7 +343,7 @@ class Runner:
         if self.state is State.STOPPED and self._tasks:
             self._slots.paused = False
             self._slots.serve()
-            await asyncio.wait(self._tasks, timeout=STOP_S)
+            await asyncio.wait(self._tasks, timeout=self._stop_s)
         while self.state is State.STOPPED and not self._window.blocked:
             self._settled.clear()
             await self._settled.wait()

@@ -14,10 +14,12 @@ import msgspec
 from hubbub import __version__
 from hubbub.core.errors import Conflict, StorageError
 from hubbub.corpus.client import Served
+from hubbub.corpus.exports.corpus import Corpus
 from hubbub.corpus.items import Items
 from hubbub.corpus.judge import Judge
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
+from hubbub.corpus.record import decode
 from hubbub.corpus.runlog import RunLog
 from hubbub.corpus.shards import write_whole
 from hubbub.corpus.steering import EpochWeights
@@ -105,6 +107,16 @@ def opened(recipe: Recipe, folder: Path, provenance: Mapping[str, Any] | None = 
         session = Session(recipe, items, judge, log, {"hubbub": __version__, **(provenance or {})})
         session.provenance |= {"recipe": recipe.name, "digest": recipe.digest, "seed": recipe.seed}
         yield session
+
+
+@contextlib.contextmanager
+def read_corpus(folder: Path, recipe: Recipe) -> Iterator[Corpus]:
+    """What was accepted so far, to be exported. Raises StorageError."""
+    with Reading.open(folder) as reading:
+        items = Items(recipe)
+        for weights in reading.epochs().values():
+            items.learn(msgspec.json.decode(weights, type=EpochWeights))
+        yield Corpus(lambda: map(decode, reading.lines()), recipe, items, manifest_of(reading))
 
 
 def manifest_of(reading: Reading) -> dict[str, Any]:
