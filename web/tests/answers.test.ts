@@ -64,3 +64,14 @@ describe("answers that are being written", () => {
     expect(answers.byChat.size).toBe(answers.byId.size);
   });
 });
+
+test("the beginning that a snapshot left out is put in where the streams meet", () => {
+  const answers = new Answers();
+  answers.reset({ running: [{ ...running("r", 7, "end"), skipped: 10 }] });
+  expect(answers.fill("r", 6, "the whole")).toBe(false);
+  answers.apply({ deltas: [["r", 8, "."]] });
+  expect(answers.fill("r", 8, "the whole to its end.")).toBe(true);
+  answers.apply({ deltas: [["r", 8, "."], ["r", 9, " More."]] });
+  expect(answers.byId.get("r")).toMatchObject({ text: "the whole to its end. More.", skipped: 0 });
+  expect(answers.fill("r", 9, "again")).toBe(false);
+});

@@ -5,12 +5,12 @@
  * item has come, the row of an answer when it has ended. The list would jump otherwise.
  */
 
-import { batch, createMemo, createSignal, onCleanup } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, onCleanup } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
 import * as api from "../../api/chats";
 import { ApiError } from "../../api/http";
 import type { AnswerError, Item } from "../../api/types";
-import { type Answer, type Ended, answerOf, dropAnswer, expectAnswer, watchLive } from "../../live";
+import { type Answer, type Ended, answerOf, dropAnswer, expectAnswer, watchLive, wholeAnswer } from "../../live";
 import { chat, loadChat, putChats } from "../../state/chats";
 import { spliced } from "./splice";
 
@@ -142,6 +142,11 @@ export function createThread(id: string): Thread {
     await loading;
     loading = undefined;
   };
+
+  createEffect(() => {
+    const answer = answerOf(id);
+    if (answer?.skipped && answer.end === null) void wholeAnswer(answer.response);
+  });
 
   const seeTrouble = async (): Promise<void> => {
     const last = chat(id)?.last_response;
