@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
+.PHONY: help demo test quick install dev web lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -25,7 +25,11 @@ help: ## list these targets
 
 install: .venv/.installed ## make .venv with what Hubbub needs
 
-dev: .venv/.dev-installed ## make .venv with what its tests need, too
+dev: .venv/.dev-installed ## make .venv with what its tests need, too, and the page where npm packages can be had
+	@$(BIN)/python scripts/web.py || echo "web: goes on without the page; again with: make web"
+
+web: .venv/.installed ## build the page into src/hubbub/web (nothing to do where it is of these sources)
+	@$(BIN)/python scripts/web.py
 
 demo: .venv/.installed ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
 	@$(BIN)/hubbub demo $(DEMO_FLAGS)
@@ -100,5 +104,5 @@ bench-real: .venv/.installed ## 200 chats through Hubbub against the same straig
 	@$(BIN)/python -m benchmarks.real_engine
 
 clean: ## remove what was made here, data apart
-	rm -rf .venv .make .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .make src/hubbub/web web/node_modules .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find src tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +

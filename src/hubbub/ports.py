@@ -7,6 +7,7 @@
 | KeyStore | store/keys_sqlite.py                   | store/keys_memory.py                |
 | Clock    | runtime/clock.py SystemClock           | runtime/clock.py VirtualClock       |
 | Files, Batches | corpus/batches/desk.py           | the same in an empty folder         |
+| Corpora  | corpus/hosted/desk.py                  | the same in an empty folder         |
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.batches import Batch, BatchId, BatchOrder, FileId, RowAnswer, StoredFile, Upload
-from hubbub.core.keys import Key, KeyId, User
+from hubbub.core.corpora import CheckedRecipe, Corpus, CorpusOrder, CorpusRecords, Rejection, WorkedRecipe
+from hubbub.core.keys import Key, KeyId, Session, User
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -302,6 +304,26 @@ class KeyBook(Protocol):
         ...
 
 
+class Members(Protocol):
+    """Who may sign in, and which browsers have. Every change raises the revision."""
+
+    async def sessions(self) -> tuple[Session, ...]:
+        """By creation; also those that are over."""
+        ...
+
+    async def add_session(self, session: Session) -> None:
+        """Sessions that are over by its creation go, and the user's oldest beyond SESSIONS_KEPT. Raises NotFound."""
+        ...
+
+    async def end_sessions(self, user: UserId, *, only: str = "", but: str = "") -> None:
+        """End all sessions of a user; ``only`` and ``but`` name one by its digest."""
+        ...
+
+    async def delete_user(self, user: UserId) -> None:
+        """With all keys and sessions. Raises NotFound."""
+        ...
+
+
 class KeyUse(Protocol):
     """What keys were used for."""
 
@@ -316,8 +338,8 @@ class KeyUse(Protocol):
     async def close(self) -> None: ...
 
 
-class KeyStore(KeyBook, KeyUse, Protocol):
-    """What one adapter brings: both."""
+class KeyStore(KeyBook, Members, KeyUse, Protocol):
+    """What one adapter brings: all of it."""
 
 
 class Clock(Protocol):
@@ -394,6 +416,58 @@ class Batches(Protocol):
 
 class FilesAndBatches(Files, Batches, Protocol):
     """One desk for both: a batch reads a file and writes two."""
+
+
+class CorpusRuns(Protocol):
+    """Corpus runs of one user each. One of another user is as if it were not there."""
+
+    async def create(self, order: CorpusOrder) -> Corpus:
+        """Durable when it returns, and begun. Raises BadRequest, Conflict, RateLimited, StorageError."""
+        ...
+
+    async def corpora(self, user: UserId) -> tuple[Corpus, ...]:
+        """Newest first."""
+        ...
+
+    async def corpus(self, user: UserId, name: str) -> Corpus:
+        """Raises NotFound, as all of these do."""
+        ...
+
+    async def pause(self, user: UserId, name: str) -> Corpus:
+        """What is in flight ends and is kept. Raises Conflict for one that has ended, as ``stop`` does."""
+        ...
+
+    async def stop(self, user: UserId, name: str) -> Corpus: ...
+
+    async def resume(self, user: UserId, name: str) -> Corpus:
+        """Raises Conflict for one that is finished."""
+        ...
+
+    async def delete(self, user: UserId, name: str) -> None: ...
+
+    async def records(self, user: UserId, name: str, first: int | None, limit: int) -> CorpusRecords:
+        """``first``: where to begin, from 0; None: the newest. Raises StorageError."""
+        ...
+
+    async def rejected(self, user: UserId, name: str) -> tuple[Rejection, ...]:
+        """The newest texts that were rejected, some of each reason."""
+        ...
+
+    async def page(self, user: UserId, name: str, path: str) -> Path:
+        """A file of its hypertext; an empty ``path`` is the first page. Raises Conflict while it is being written."""
+        ...
+
+
+class Corpora(CorpusRuns, Protocol):
+    """Corpora of all users, and the recipes that they are made from."""
+
+    async def recipes(self) -> tuple[WorkedRecipe, ...]:
+        """Those that come with Hubbub."""
+        ...
+
+    async def check(self, recipe: str, target: str, prompts: int) -> CheckedRecipe:
+        """What is wrong with it, or what it is, with its first ``prompts``."""
+        ...
 
 
 AskRow: TypeAlias = Callable[[BatchOrder, bytes], Awaitable[RowAnswer]]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from hubbub.corpus.guests import NO_FILES
 from hubbub.corpus.problems import Table, nearest
 from hubbub.corpus.recipe import Case, Column, Expression, Per, Personas, Range, SeedFile, Source, Tree, Values
 from hubbub.corpus.record import Value
@@ -151,6 +152,9 @@ def _leaves(tree: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def _seeds(table: Table, folder: Path) -> SeedFile:
     path = folder / table.text("file")
     field = table.text("field")
+    if table.notes.guest:
+        table.wrong("file", f"{NO_FILES}; write the lines as values")
+        return SeedFile(path, field, ("",))
     try:
         rows = _rows(path)
     except OSError as error:

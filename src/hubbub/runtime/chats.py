@@ -10,6 +10,7 @@ from hubbub.core import tree
 from hubbub.core.errors import ChatBusy, NotFound
 from hubbub.core.types import Chat, ChatId, Item, ItemId, Node, Style, UserId
 from hubbub.ports import ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
+from hubbub.runtime.feeds import Feeds
 
 Row = TypeVar("Row")
 
@@ -24,15 +25,22 @@ class ChatEdit:
 
 
 class Chats:
-    """``busy`` says whether an answer is being written in a chat: its path must not change meanwhile."""
+    """``busy`` says whether an answer is being written in a chat: its path must not change meanwhile. ``feeds`` hear of
+    every change."""
 
     def __init__(
-        self, store: Store, clock: Clock, new_id: Callable[[str], str], busy: Callable[[UserId, ChatId], bool]
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        busy: Callable[[UserId, ChatId], bool],
+        feeds: Feeds | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._busy = busy
+        self._feeds = Feeds() if feeds is None else feeds
 
     async def create(
         self,
@@ -56,6 +64,7 @@ class Chats:
             metadata=metadata or {},
         )
         await self._store.commit(NodesAdded(nodes), ChatSaved(chat))
+        self._feeds.changed(user, chat.id)
         return chat
 
     async def get(self, user: UserId, chat: ChatId) -> Chat:
@@ -76,12 +85,14 @@ class Chats:
             updated_at=self._clock.wall(),
         )
         await self._store.commit(ChatSaved(changed))
+        self._feeds.changed(user, chat)
         return changed
 
     async def delete(self, user: UserId, chat: ChatId) -> None:
         """Raises NotFound, ChatBusy while an answer is being written there."""
         await self._idle(user, chat)
         await self._store.commit(ChatDeleted(chat))
+        self._feeds.gone(user, chat)
 
     async def items(self, user: UserId, chat: ChatId) -> tuple[Node, ...]:
         """The whole path, root first. Raises NotFound."""
@@ -95,6 +106,7 @@ class Chats:
         nodes = tree.link(user, path[-1] if path else None, items, now)
         if nodes:
             await self._store.commit(NodesAdded(nodes), HeadMoved(chat, found.head, nodes[-1].hash, now))
+            self._feeds.changed(user, chat)
         return nodes
 
     async def remove(self, user: UserId, chat: ChatId, item: ItemId) -> Chat:
@@ -106,6 +118,7 @@ class Chats:
         except KeyError:
             raise NotFound(f"there is no item {item!r} in conversation {chat!r}", param="item_id") from None
         await self._store.commit(NodesAdded(nodes), HeadMoved(chat, found.head, head, now))
+        self._feeds.changed(user, chat)
         return replace(found, head=head, updated_at=now)
 
     async def fork(self, user: UserId, chat: ChatId, *, at: ItemId | None = None, title: str | None = None) -> Chat:
@@ -128,6 +141,7 @@ class Chats:
             forked_from=found.id,
         )
         await self._store.commit(ChatSaved(twin))
+        self._feeds.changed(user, twin.id)
         return twin
 
     async def _idle(self, user: UserId, chat: ChatId) -> Chat:

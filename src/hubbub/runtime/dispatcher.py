@@ -194,6 +194,11 @@ class Dispatcher:
         """Tell the scheduler of the tokens since the last call: once for many, as it need not know sooner."""
         if self._progress:
             progress, self._progress = self._progress, {}
+            generated = self._telemetry.generated
+            for request, tokens in progress.items():
+                entry = self._entries.get(request)
+                if entry is not None and entry.engine is not None:
+                    generated[entry.engine] = generated.get(entry.engine, 0) + tokens
             self._feed(Progressed(progress))
 
     def served(self) -> Served:

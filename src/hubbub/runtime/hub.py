@@ -8,9 +8,10 @@ answer that is not stored ends with its client, and with the server.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hubbub.core.errors import (
     ChatBusy,
@@ -34,6 +35,7 @@ from hubbub.core.types import (
 )
 from hubbub.ports import Clock, Store
 from hubbub.runtime.dispatcher import Dispatcher
+from hubbub.runtime.feeds import Feed, Feeds, shown
 from hubbub.runtime.live import Live
 from hubbub.runtime.prompt import TokenEstimate, messages_of, styled
 from hubbub.runtime.publisher import HubConfig, Publisher
@@ -41,7 +43,7 @@ from hubbub.runtime.question import Ask, Question, opening, question_of, standin
 from hubbub.runtime.recovery import Unfinished, parked, recover
 from hubbub.runtime.run import Run
 from hubbub.runtime.served import Served, pool_for
-from hubbub.runtime.telemetry import Telemetry
+from hubbub.runtime.telemetry import Ended, Telemetry
 
 __all__ = ["Ask", "Hub", "HubConfig", "random_id"]
 
@@ -65,6 +67,8 @@ class Hub:
         new_id: Callable[[str], str] = random_id,
     ) -> None:
         self.telemetry = telemetry
+        self.feeds = Feeds()
+        """Who watches their chats."""
         self._store = store
         self._dispatcher = dispatcher
         self._clock = clock
@@ -74,7 +78,9 @@ class Hub:
         # By user, too: who names a stranger's chat does not find it, and must not hold it up meanwhile.
         self._busy: set[tuple[UserId, ChatId]] = set()
         self._estimate = TokenEstimate()
-        self._publisher = Publisher(store, dispatcher, clock, telemetry, self._config, self._runs, self._ended)
+        self._publisher = Publisher(
+            store, dispatcher, clock, telemetry, self._config, self._runs, self._ended, self.feeds
+        )
         self._closed = False
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -95,6 +101,7 @@ class Hub:
         for run in runs:
             if not run.live.done:
                 run.live.part(Interrupted(STOPPING, retry_after=5.0))
+        self.feeds.close(Interrupted(STOPPING, retry_after=5.0))
         left = [run.live.answer for run in runs if run.parked]
         if left:
             try:
@@ -178,6 +185,14 @@ class Hub:
         run = self._runs.get(answer)
         return run.live if run is not None and run.live.answer.user == user else None
 
+    @contextlib.contextmanager
+    def watch(self, user: UserId) -> Iterator[Feed]:
+        """All that happens in this user's chats from now on; what is being written now counts as begun."""
+        with self.feeds.open(user) as feed:
+            lives = (run.live for run in self._runs.values())
+            feed.begun.update((live.answer.id, live) for live in lives if live.answer.user == user and shown(live))
+            yield feed
+
     async def cancel(self, user: UserId, answer: AnswerId) -> Answer:
         """End it and return it in its final state; an answer that has ended already is returned as it is.
 
@@ -231,6 +246,7 @@ class Hub:
         if run.close is not None:  # closed while the store was busy: the publisher has still to hear of it
             self._publisher.mark(run)
         self._dispatcher.release(run.request.id)
+        self.feeds.begun(run.live)
 
     def _leave_off(self, run: Run) -> None:
         """The server stops. What has ended already is stored as such."""
@@ -250,10 +266,14 @@ class Hub:
         seen.output_tokens += usage.output_tokens
         now = self._clock.now()
         seen.duration.observe(now - run.accepted_at)
+        ttft = itl = None
         if run.first_at is not None:
-            seen.ttft.observe(run.first_at - run.accepted_at)
+            ttft = run.first_at - run.accepted_at
+            seen.ttft.observe(ttft)
             if usage.output_tokens > 1:
-                seen.itl.observe((run.last_at - run.first_at) / (usage.output_tokens - 1))
+                itl = (run.last_at - run.first_at) / (usage.output_tokens - 1)
+                seen.itl.observe(itl)
+        seen.ends.append(Ended(now, run.engine, ttft, itl, usage.input_tokens, usage.cached_tokens))
         if run.close is not None and run.close.outcome is Outcome.FINISHED and run.usage is not None:
             self._estimate.learn(run.request.messages, usage)
 

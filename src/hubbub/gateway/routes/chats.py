@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from hubbub.core.types import Chat, ChatId, ItemId, ItemType, Style
-from hubbub.gateway.call import AnyCall, Call, NoQuery
+from hubbub.gateway.call import AnyCall, Call, Gateway, NoQuery
 from hubbub.gateway.items import items_in
 from hubbub.gateway.routes.conversations import chat_id, items_page
 from hubbub.gateway.routes.responses import ItemsQuery
@@ -38,7 +38,7 @@ async def index(call: Call[None, ListQuery]) -> Listed[ChatOut]:
     rows = await call.gateway.store.chats(
         call.user, ChatQuery(query.search, after, query.limit, descending=query.order == "desc")
     )
-    shown = await asyncio.gather(*(chat_out(call, chat) for chat in rows.rows))
+    shown = await asyncio.gather(*(chat_out(call.gateway, chat) for chat in rows.rows))
     return listed(list(shown), [chat.id for chat in rows.rows], rows.has_more)
 
 
@@ -52,11 +52,11 @@ async def create(call: Call[ChatCreate, NoQuery]) -> ChatOut:
         style=_restyled(Style(), body.style),
         metadata=checked_metadata(body.metadata),
     )
-    return await chat_out(call, chat)
+    return await chat_out(call.gateway, chat)
 
 
 async def retrieve(call: Call[None, NoQuery]) -> ChatOut:
-    return await chat_out(call, await call.gateway.chats.get(call.user, chat_id(call)))
+    return await chat_out(call.gateway, await call.gateway.chats.get(call.user, chat_id(call)))
 
 
 async def update(call: Call[ChatUpdate, NoQuery]) -> ChatOut:
@@ -70,7 +70,7 @@ async def update(call: Call[ChatUpdate, NoQuery]) -> ChatOut:
         style=style,
         metadata=None if body.metadata is UNSET else checked_metadata(body.metadata),
     )
-    return await chat_out(call, await chats.edit(call.user, chat_id(call), edit))
+    return await chat_out(call.gateway, await chats.edit(call.user, chat_id(call), edit))
 
 
 async def delete(call: Call[None, NoQuery]) -> ChatDeleted:
@@ -81,15 +81,15 @@ async def delete(call: Call[None, NoQuery]) -> ChatDeleted:
 async def fork(call: Call[ForkCreate, NoQuery]) -> ChatOut:
     at = None if call.body.at is None else ItemId(call.body.at)
     twin = await call.gateway.chats.fork(call.user, chat_id(call), at=at, title=call.body.title)
-    return await chat_out(call, twin)
+    return await chat_out(call.gateway, twin)
 
 
 async def items(call: Call[None, ItemsQuery]) -> Listed[ItemOut]:
     return items_page(await call.gateway.chats.items(call.user, chat_id(call)), call.query)
 
 
-async def chat_out(call: AnyCall, chat: Chat) -> ChatOut:
-    path = await call.gateway.store.path(chat.user, chat.head, PREVIEW_ITEMS)
+async def chat_out(gateway: Gateway, chat: Chat) -> ChatOut:
+    path = await gateway.store.path(chat.user, chat.head, PREVIEW_ITEMS)
     last = next((node.item for node in reversed(path) if node.item.type is ItemType.MESSAGE), None)
     preview = " ".join(last.text.split()) if last else ""
     return ChatOut(
@@ -99,7 +99,7 @@ async def chat_out(call: AnyCall, chat: Chat) -> ChatOut:
         title=chat.title,
         preview=preview if len(preview) <= PREVIEW_CHARACTERS else preview[: PREVIEW_CHARACTERS - 1] + "…",
         items=path[-1].depth if path else 0,
-        busy=call.gateway.hub.busy(chat.user, chat.id),
+        busy=gateway.hub.busy(chat.user, chat.id),
         style=StyleOut(**asdict(chat.style)),
         metadata=dict(chat.metadata),
         forked_from=chat.forked_from,
