@@ -16,6 +16,7 @@ from hubbub.gateway.routes import (
     conversations,
     corpora,
     engines,
+    exchange,
     files,
     live,
     members,
@@ -23,7 +24,6 @@ from hubbub.gateway.routes import (
     plan,
     responses,
     room,
-    exchange,
     server,
     session,
 )
