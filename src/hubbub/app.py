@@ -103,6 +103,7 @@ class App:
             desk=self.desk,
             press=self.press,
             gauges=self.gauges,
+            spool=Path(self.settings.server.data),
         )
 
     def health(self) -> Mapping[str, Any]:

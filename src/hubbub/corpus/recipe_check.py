@@ -160,6 +160,7 @@ def _read(top: Table, source: str, path: Path, target: str | None) -> Recipe:
         steps=steps,
         output=_output(top, [step.name for step in steps if step.judge is None], columns),
         pack=pack,
+        salvage=top.whole("salvage", 2, low=0, high=10),
         filters=read_filters(top.table("filters"), path.parent),
         dedup=_dedup(top.table("dedup")),
         steering=_steering(top.table("steering"), columns),

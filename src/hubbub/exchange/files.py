@@ -12,8 +12,8 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import msgspec
@@ -64,6 +64,29 @@ class Reading:
         else:
             yield from self._note(self.name, source, alone=True)
 
+    def folder(self, root: Path) -> Iterator[Found]:
+        """Every note and export below ``root``. What is hidden (.obsidian, .trash) and links are passed over."""
+        some = False
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root)
+            chats = bool(_CONVERSATIONS.fullmatch(path.name)) or path.suffix.lower() == ".md"
+            if any(part.startswith(".") for part in name.parts) or path.is_symlink() or not path.is_file():
+                continue
+            if not chats:
+                self.passed_over[path.suffix.lower() or "no ending"] += 1
+                continue
+            try:
+                with path.open("rb") as source:
+                    read = self._note if path.suffix.lower() == ".md" else self._json
+                    for found in read(name.as_posix(), source):
+                        some = True
+                        yield found
+            except OSError as wrong:
+                some = True
+                yield self._problem(name.as_posix(), f"it cannot be read: {wrong.strerror}")
+        if not some:
+            yield self._problem(self.name, "nothing to bring in this folder: no conversations.json, no Nexus notes")
+
     def _archive(self, source: IO[bytes]) -> Iterator[Found]:
         some = False
         try:
@@ -99,7 +122,7 @@ class Reading:
             return
         try:
             with archive.open(entry) as opened:
-                read = self._json(name, opened) if conversations else self._note(name, opened, alone=False)
+                read = self._json(name, opened) if conversations else self._note(name, opened)
                 for found in read:
                     self._check_unpacked(opened)
                     yield found
@@ -150,7 +173,7 @@ class Reading:
             yield self._problem(name, remark, where)
         yield Found(name, talk)
 
-    def _note(self, name: str, source: IO[bytes], *, alone: bool) -> Iterator[Found]:
+    def _note(self, name: str, source: IO[bytes], *, alone: bool = False) -> Iterator[Found]:
         data = source.read(self.bounds.chat_bytes + 1)
         if len(data) > self.bounds.chat_bytes:
             yield self._problem(name, f"the note has more than {self.bounds.chat_bytes} bytes")
@@ -177,10 +200,6 @@ def safe(name: str) -> bool:
     return bool(name.strip()) and not any(
         part in ("..", "") or ":" in part or any(ord(c) < 32 for c in part) for part in parts
     )
-
-
-def named(found: Found, name: str) -> Found:
-    return replace(found, file=name)
 
 
 def _decoded(raw: bytes) -> Json:

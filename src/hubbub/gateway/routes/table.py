@@ -23,6 +23,7 @@ from hubbub.gateway.routes import (
     plan,
     responses,
     room,
+    exchange,
     server,
     session,
 )
@@ -56,6 +57,7 @@ from hubbub.gateway.wire.corpora import (
     RecordList,
 )
 from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineLog, EngineOut, EngineRestart
+from hubbub.gateway.wire.exchange import ImportOut
 from hubbub.gateway.wire.files import FileDeleted, FileForm, FileOut
 from hubbub.gateway.wire.items import ItemOut
 from hubbub.gateway.wire.members import (
@@ -82,6 +84,7 @@ from hubbub.gateway.wire.room import RoomOut
 @dataclass(frozen=True, slots=True)
 class Route:
     """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours; with ``streams``, a stream always. ``scopes``: what a key must have one of;
+    """``body`` None: the request has none. ``form``, ``upload`` (a file as it is): what it has instead, which the handler reads. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
     none: the route is open to all."""
 
     method: str
@@ -94,6 +97,7 @@ class Route:
     streams: bool = False
     scopes: tuple[Scope, ...] = ()
     form: Any = None
+    upload: bool = False
 
 
 _COMPLETION = "/v1/chat/completions/{completion_id}"
@@ -139,10 +143,13 @@ ROUTES: tuple[Route, ...] = (
 
     Route("GET", "/v1/chats", chats.index, "Chats by last change", Listed[ChatOut], query=chats.ListQuery, scopes=_READ),
     Route("POST", "/v1/chats", chats.create, "Make a chat", ChatOut, ChatCreate, scopes=_WRITE),
+    Route("POST", "/v1/chats/import", exchange.bring, "Bring chats: ChatGPT's export, Nexus notes, our own JSON; a .zip of them", ImportOut, query=exchange.ImportQuery, scopes=_WRITE, upload=True),
+    Route("GET", "/v1/chats/export", exchange.every, "All chats as a .zip: JSON, Markdown or Nexus notes", query=exchange.ExportQuery, scopes=_READ),
     Route("GET", _CHAT, chats.retrieve, "A chat", ChatOut, scopes=_READ),
     Route("PATCH", _CHAT, chats.update, "Change title, style or metadata", ChatOut, ChatUpdate, scopes=_WRITE),
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
+    Route("GET", _CHAT + "/export", exchange.one, "It as JSON, Markdown or a Nexus note", query=exchange.ExportQuery, scopes=_READ),
     Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
 
     Route("GET", "/v1/live", live.follow, "All that happens in your chats, as it happens", streams=True, scopes=_READ),
