@@ -16,6 +16,7 @@ from hubbub.gateway.routes import (
     conversations,
     corpora,
     engines,
+    exchange,
     files,
     live,
     members,
@@ -23,7 +24,6 @@ from hubbub.gateway.routes import (
     plan,
     responses,
     room,
-    exchange,
     server,
     session,
 )
@@ -83,8 +83,7 @@ from hubbub.gateway.wire.room import RoomOut
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours; with ``streams``, a stream always. ``scopes``: what a key must have one of;
-    """``body`` None: the request has none. ``form``, ``upload`` (a file as it is): what it has instead, which the handler reads. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
+    """``body`` None: the request has none. ``form``, ``upload`` (a file as it is): what it has instead, which the handler reads. ``answer`` None: no JSON of ours; with ``streams``, a stream always. ``scopes``: what a key must have one of;
     none: the route is open to all."""
 
     method: str
