@@ -1,0 +1,5 @@
+import type { Text } from "..";
+
+export default {
+  "corpus.title": "Corpus",
+} satisfies Record<string, Text>;

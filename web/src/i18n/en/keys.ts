@@ -1,0 +1,5 @@
+import type { Text } from "..";
+
+export default {
+  "keys.title": "Keys",
+} satisfies Record<string, Text>;

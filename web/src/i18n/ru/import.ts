@@ -1,0 +1,6 @@
+import type { Full } from "../full";
+import type en from "../en/import";
+
+export default {
+  "import.title": "Перенести чаты",
+} satisfies Full<typeof en>;

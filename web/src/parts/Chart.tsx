@@ -1,0 +1,119 @@
+/** uPlot, loaded when a chart is first shown, as wide as its place, in the page's colours. */
+
+import "uplot/dist/uPlot.min.css";
+import { type JSX, createEffect, createSignal, on, onCleanup, onMount, untrack } from "solid-js";
+import type uPlot from "uplot";
+import { number } from "../i18n";
+
+export interface Series {
+  label: string;
+  /** 1 to 5: which of the page's colours. */
+  colour?: 1 | 2 | 3 | 4 | 5;
+  dash?: boolean;
+  fill?: boolean;
+  /** How a value reads in the legend. */
+  shown?: (value: number) => string;
+}
+
+export interface ChartProps {
+  /** What it shows, in words, for those who do not see it. */
+  label: string;
+  /** The first row is x; each other one a series. Null: no value. */
+  data: readonly (readonly (number | null)[])[];
+  series: readonly Series[];
+  height?: number;
+  /** x is seconds since 1970. */
+  time?: boolean;
+  /** Powers of ten along x, along y. */
+  logX?: boolean;
+  logY?: boolean;
+  xShown?: (value: number) => string;
+  yShown?: (value: number) => string;
+  yMin?: number;
+}
+
+export function Chart(props: ChartProps): JSX.Element {
+  let place!: HTMLDivElement;
+  let plot: uPlot | undefined;
+  const [library, setLibrary] = createSignal<typeof uPlot>();
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const [theme, setTheme] = createSignal(0);
+  onMount(() => {
+    void import("uplot").then((module) => setLibrary(() => module.default));
+    const size = new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: props.height ?? 220 }));
+    size.observe(place);
+    const changed = (): void => void setTheme((n) => n + 1);
+    dark.addEventListener("change", changed);
+    const attribute = new MutationObserver(changed);
+    attribute.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    onCleanup(() => {
+      size.disconnect();
+      attribute.disconnect();
+      dark.removeEventListener("change", changed);
+      plot?.destroy();
+    });
+  });
+  // Drawn anew where its form changes; new numbers are only set.
+  createEffect(() => {
+    const UPlot = library();
+    theme();
+    if (!UPlot) return;
+    const options = optionsOf(props, place);
+    plot?.destroy();
+    plot = new UPlot(options, untypedData(untrack(() => props.data)), place);
+  });
+  createEffect(on(() => props.data, (data) => plot?.setData(untypedData(data)), { defer: true }));
+  return <div ref={place} class="chart" role="img" aria-label={props.label} />;
+}
+
+const untypedData = (data: ChartProps["data"]): uPlot.AlignedData => data as unknown as uPlot.AlignedData;
+
+/** A token's colour as the canvas takes it: it knows neither var() nor light-dark(). */
+function colour(place: HTMLElement, token: string): string {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${token})`;
+  place.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+function optionsOf(props: ChartProps, place: HTMLElement): uPlot.Options {
+  const soft = colour(place, "--text-soft");
+  const grid = { stroke: colour(place, "--line"), width: 1 };
+  const font = `12px ${getComputedStyle(place).fontFamily}`;
+  const axis = { stroke: soft, grid, ticks: grid, font };
+  const say = (shown: ((value: number) => string) | undefined) => (_: unknown, values: number[]): string[] =>
+    values.map((value) => (value === null ? "" : (shown ?? number)(value)));
+  const xAxis: uPlot.Axis = props.time ? axis : { ...axis, values: say(props.xShown) };
+  const floor = props.yMin;
+  return {
+    width: place.clientWidth,
+    height: props.height ?? 220,
+    cursor: { y: false },
+    scales: {
+      x: { time: props.time ?? false, distr: props.logX ? 3 : 1 },
+      y: {
+        distr: props.logY ? 3 : 1,
+        ...(floor === undefined || props.logY ? {} : { range: (_: uPlot, _min: number, max: number): [number, number] => [floor, Math.max(max * 1.08, floor + 1)] }),
+      },
+    },
+    axes: [xAxis, { ...axis, size: 58, values: say(props.yShown) }],
+    series: [
+      props.time || !props.xShown ? {} : { value: (_: unknown, value: number | null) => (value === null ? "–" : (props.xShown ?? number)(value)) },
+      ...props.series.map((one, index) => {
+        const stroke = colour(place, `--series-${one.colour ?? (index % 5) + 1}`);
+        return {
+          label: one.label,
+          stroke,
+          width: 2,
+          points: { show: false },
+          spanGaps: true,
+          ...(one.dash ? { dash: [6, 4] } : {}),
+          ...(one.fill ? { fill: stroke.replace(/^rgb\((.*)\)$/, "rgba($1, 0.14)") } : {}),
+          value: (_: unknown, value: number | null) => (value === null ? "–" : (one.shown ?? props.yShown ?? number)(value)),
+        };
+      }),
+    ],
+  };
+}
