@@ -72,6 +72,11 @@ class ServerConfig:
         metadata={"help": "listen beyond loopback though nobody needs a key: whoever can connect is let in"},
     )
 
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if not 0 < self.session_days <= 3650:
+            raise ValueError(f"session_days is {self.session_days:g}; give a number of days from 0 to 3650")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
