@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.batches import Batch, BatchId, BatchOrder, FileId, RowAnswer, StoredFile, Upload
+from hubbub.core.branches import ChatTree
 from hubbub.core.corpora import CheckedRecipe, Corpus, CorpusOrder, CorpusRecords, Rejection, WorkedRecipe
-from hubbub.core.keys import Key, KeyId, User
+from hubbub.core.keys import Key, KeyId, Session, User
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -35,6 +36,7 @@ from hubbub.core.types import (
     Message,
     Node,
     NodeHash,
+    Origin,
     Request,
     RequestId,
     UserId,
@@ -114,6 +116,23 @@ class HeadMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchKept:
+    """``leaf`` and all above it stay as long as the chat does, wherever its head is. A leaf that is not there, or a
+    chat that is not, is a Conflict."""
+
+    chat: ChatId
+    leaf: NodeHash
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSaved:
+    """Where a chat was brought from, new or changed; gone with the chat. A chat that is not there, or a source that
+    another chat of its user has, is a Conflict."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class ChatDeleted:
     """Also removes the nodes that no other chat, answer or node needs."""
 
@@ -135,7 +154,7 @@ class AnswerDeleted:
     answer: AnswerId
 
 
-Change = NodesAdded | ChatSaved | HeadMoved | ChatDeleted | AnswerSaved | AnswerDeleted
+Change = NodesAdded | ChatSaved | HeadMoved | BranchKept | OriginSaved | ChatDeleted | AnswerSaved | AnswerDeleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +229,24 @@ class ItemTree(Protocol):
         ...
 
 
+class Beginnings(Protocol):
+    """What a chat has beside its path: branches, and where it was brought from."""
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        """The kept leaves of a chat, in the order they were kept; the head is not among them by itself."""
+        ...
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        """All paths of a chat, without their texts. Raises NotFound (param ``conversation``)."""
+        ...
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None: ...
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        """The origin of the chat that ``source`` became."""
+        ...
+
+
 class Journal(Protocol):
     """The live part of every stored answer, append-only."""
 
@@ -240,8 +277,8 @@ class Upkeep(Protocol):
     async def close(self) -> None: ...
 
 
-class Store(ChatStore, ItemTree, Journal, Upkeep, Protocol):
-    """What one adapter brings: all four."""
+class Store(ChatStore, ItemTree, Beginnings, Journal, Upkeep, Protocol):
+    """What one adapter brings: all five."""
 
 
 class KeyBook(Protocol):
@@ -272,6 +309,26 @@ class KeyBook(Protocol):
         ...
 
 
+class Members(Protocol):
+    """Who may sign in, and which browsers have. Every change raises the revision."""
+
+    async def sessions(self) -> tuple[Session, ...]:
+        """By creation; also those that are over."""
+        ...
+
+    async def add_session(self, session: Session) -> None:
+        """Sessions that are over by its creation go, and the user's oldest beyond SESSIONS_KEPT. Raises NotFound."""
+        ...
+
+    async def end_sessions(self, user: UserId, *, only: str = "", but: str = "") -> None:
+        """End all sessions of a user; ``only`` and ``but`` name one by its digest."""
+        ...
+
+    async def delete_user(self, user: UserId) -> None:
+        """With all keys and sessions. Raises NotFound."""
+        ...
+
+
 class KeyUse(Protocol):
     """What keys were used for."""
 
@@ -286,8 +343,8 @@ class KeyUse(Protocol):
     async def close(self) -> None: ...
 
 
-class KeyStore(KeyBook, KeyUse, Protocol):
-    """What one adapter brings: both."""
+class KeyStore(KeyBook, Members, KeyUse, Protocol):
+    """What one adapter brings: all of it."""
 
 
 class Clock(Protocol):

@@ -242,6 +242,23 @@ class Chat:
     forked_from: ChatId | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a chat was brought from.
+
+    ``source`` names it there, once a user: bringing it again adds to the same chat. ``name``: the path of its file.
+    ``leaf``: where the chat's head was set by the last import. ``original``: that file, compressed, where it must be
+    given back byte for byte; empty where not.
+    """
+
+    chat: ChatId
+    user: UserId
+    source: str
+    name: str = ""
+    leaf: NodeHash | None = None
+    original: bytes = b""
+
+
 class AnswerKind(StrEnum):
     RESPONSE = "response"
     COMPLETION = "chat.completion"

@@ -11,15 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hubbub.core.errors import Conflict, StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Node, NodeHash, UserId
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Node, NodeHash, Origin, UserId
 from hubbub.ports import (
     AnswerDeleted,
     AnswerSaved,
+    BranchKept,
     Change,
     ChatDeleted,
     ChatSaved,
     HeadMoved,
     NodesAdded,
+    OriginSaved,
 )
 from hubbub.store import rows
 from hubbub.store.journal import Place
@@ -72,6 +74,10 @@ class Applier:
                 self._save_chat(chat, *encoded[0])
             case HeadMoved():
                 self._move_head(change)
+            case BranchKept(chat_id, leaf):
+                self.connection.execute(query("branch_keep"), (chat_id, self._pointer(self._owner(chat_id), leaf)))
+            case OriginSaved(origin):
+                self._save_origin(origin)
             case ChatDeleted(chat_id):
                 self._delete_chat(chat_id)
             case AnswerSaved(answer):
@@ -122,8 +128,24 @@ class Applier:
     def _delete_chat(self, chat_id: ChatId) -> None:
         found = self.connection.execute(query("chat_owner"), (chat_id,)).fetchone()
         if found:
+            leaves = self.connection.execute(query("branches_of"), (chat_id,)).fetchall()
             self.connection.execute(query("chat_delete"), (chat_id,))
-            self._released.append(found[1])
+            self._released += [found[1], *(leaf for (leaf,) in leaves)]
+
+    def _save_origin(self, origin: Origin) -> None:
+        if self._owner(origin.chat) != origin.user:
+            raise Conflict(f"chat {origin.chat} is gone")
+        other = self.connection.execute(query("origin_owner"), (origin.user, origin.source)).fetchone()
+        if other and other[0] != origin.chat:
+            raise Conflict(f"{origin.source} has been brought already, as chat {other[0]}")
+        row = (origin.chat, origin.user, origin.source, origin.name, origin.leaf, origin.original)
+        self.connection.execute(query("origin_save"), row)
+
+    def _owner(self, chat_id: ChatId) -> UserId:
+        found = self.connection.execute(query("chat_owner"), (chat_id,)).fetchone()
+        if found is None:
+            raise Conflict(f"chat {chat_id} is gone")
+        return UserId(found[0])
 
     def _save_answer(self, answer: Answer, doc: object) -> None:
         final = answer.status.final

@@ -1,4 +1,4 @@
-"""The store's twin: all four ports in dictionaries, for tests, simulation and ``--store :memory:``.
+"""The store's twin: all five ports in dictionaries, for tests, simulation and ``--store :memory:``.
 
 Everything happens before the first await, so that a commit is atomic by itself; an undo log takes a failing one back.
 Chats and answers are kept as documents and read anew each time, so that nobody's later change of a dictionary reaches
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import Conflict, NotFound, StorageError
 from hubbub.core.types import (
     Answer,
@@ -21,12 +22,14 @@ from hubbub.core.types import (
     Item,
     Node,
     NodeHash,
+    Origin,
     UserId,
 )
 from hubbub.ports import (
     AnswerDeleted,
     AnswerQuery,
     AnswerSaved,
+    BranchKept,
     Change,
     ChatDeleted,
     ChatQuery,
@@ -34,6 +37,7 @@ from hubbub.ports import (
     HeadMoved,
     JournalEntry,
     NodesAdded,
+    OriginSaved,
     Page,
 )
 from hubbub.store import check, rows
@@ -78,6 +82,8 @@ class MemoryStore:
         self._needed: dict[NodeHash, int] = {}
         """How many children, heads and answers point to a node."""
         self._chats: dict[ChatId, _ChatRow] = {}
+        self._branches: dict[ChatId, tuple[NodeHash, ...]] = {}
+        self._origins: dict[ChatId, Origin] = {}
         self._answers: dict[AnswerId, _AnswerRow] = {}
         self._journal: dict[AnswerId, list[Delta]] = {}
         self._undo: list[Callable[[], None]] = []
@@ -162,6 +168,32 @@ class MemoryStore:
             return ()
         return self._walk(min(reached, key=lambda node_hash: self._nodes[node_hash][0]))
 
+    # Beginnings -----------------------------------------------------------------------------------------------------
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        self._check_open()
+        row = self._chats.get(chat)
+        return self._branches.get(chat, ()) if row and row.user == user else ()
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        self._check_open()
+        row = self._chats.get(chat)
+        if row is None or row.user != user:
+            raise NotFound(f"there is no conversation {chat!r}", param="conversation")
+        leaves = self._branches.get(chat, ())
+        found = {node.hash: node for end in (row.head, *leaves) for node in self._walk(end)}
+        twigs = [Twig(node.hash, node.parent, node.item.id, self._nodes[node.hash][0]) for node in found.values()]
+        return ChatTree(row.head, leaves, twigs)
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
+        self._check_open()
+        found = self._origins.get(chat)
+        return found if found and found.user == user else None
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        self._check_open()
+        return self._brought(user, source)
+
     # Journal --------------------------------------------------------------------------------------------------------
 
     async def append(self, entries: Sequence[JournalEntry]) -> None:
@@ -192,6 +224,11 @@ class MemoryStore:
             faults += check.node_faults(node, (above.user, above.depth) if above else None)
         for chat in self._chats.values():
             faults += check.chat_faults(chat.read(), self._owner(chat.head))
+            faults += [
+                f"branch of chat {chat.id} (user {chat.user}): its leaf {leaf[:16]} is {check.whose(self._owner(leaf))}"
+                for leaf in self._branches.get(chat.id, ())
+                if self._owner(leaf) != chat.user
+            ]
         for row in self._answers.values():
             faults += check.answer_faults(row.read(), *map(self._owner, row.pointers))
         return tuple(faults)
@@ -223,11 +260,12 @@ class MemoryStore:
                 self._point(row.user, (after,), (before,))
                 self._put(self._chats, chat_id, replace(row, head=after, updated_at=at))
                 released.append(before)
+            case BranchKept(chat_id, leaf):
+                self._keep_branch(chat_id, leaf)
+            case OriginSaved(origin):
+                self._save_origin(origin)
             case ChatDeleted(chat_id):
-                if chat_id in self._chats:
-                    self._point(self._chats[chat_id].user, (), (self._chats[chat_id].head,))
-                    released.append(self._chats[chat_id].head)
-                    self._put(self._chats, chat_id, _ABSENT)
+                released += self._delete_chat(chat_id)
             case AnswerSaved(answer):
                 released += self._save_answer(answer)
             case AnswerDeleted(answer_id):
@@ -264,6 +302,33 @@ class MemoryStore:
         doc, title = rows.chat_doc(kept), rows.fold(chat.title)
         row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title)
         self._put(self._chats, chat.id, row)
+
+    def _keep_branch(self, chat_id: ChatId, leaf: NodeHash) -> None:
+        if chat_id not in self._chats:
+            raise Conflict(f"chat {chat_id} is gone")
+        kept = self._branches.get(chat_id, ())
+        if leaf not in kept:
+            self._point(self._chats[chat_id].user, (leaf,), ())
+            self._put(self._branches, chat_id, (*kept, leaf))
+
+    def _save_origin(self, origin: Origin) -> None:
+        row = self._chats.get(origin.chat)
+        if row is None or row.user != origin.user:
+            raise Conflict(f"chat {origin.chat} is gone")
+        other = self._brought(origin.user, origin.source)
+        if other and other.chat != origin.chat:
+            raise Conflict(f"{origin.source} has been brought already, as chat {other.chat}")
+        self._put(self._origins, origin.chat, origin)
+
+    def _delete_chat(self, chat_id: ChatId) -> tuple[NodeHash | None, ...]:
+        if chat_id not in self._chats:
+            return ()
+        gone = (self._chats[chat_id].head, *self._branches.get(chat_id, ()))
+        self._point(self._chats[chat_id].user, (), gone)
+        self._put(self._chats, chat_id, _ABSENT)
+        self._put(self._branches, chat_id, _ABSENT)
+        self._put(self._origins, chat_id, _ABSENT)
+        return gone
 
     def _save_answer(self, answer: Answer) -> tuple[NodeHash | None, ...]:
         old = self._answers.get(answer.id)
@@ -316,6 +381,9 @@ class MemoryStore:
 
     def _owner(self, node_hash: NodeHash | None) -> UserId | None:
         return self._nodes[node_hash][1].user if node_hash in self._nodes else None
+
+    def _brought(self, user: UserId, source: str) -> Origin | None:
+        return next((o for o in self._origins.values() if (o.user, o.source) == (user, source)), None)
 
     def _walk(self, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
         path: list[Node] = []

@@ -8,6 +8,8 @@ with its line in the table ``migrations``: a kill between two steps is made good
     chats       a pointer into the tree each
     answers     one run of the model each; ``live`` until it has ended; numbers are never used twice, as the journal
                 knows answers by them
+    branches    leaves beside a chat's path that are kept with it
+    origins     where a chat was brought from; ``leaf`` is a hash and keeps nothing
     journal     batches of deltas of live answers (see journal.py); ``answer`` where a row is of one answer alone
 """
 
@@ -75,7 +77,26 @@ M001 = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (M001,)
+M002 = Migration(
+    "m002_brought",
+    (
+        """CREATE TABLE branches (
+             chat TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+             leaf INTEGER NOT NULL REFERENCES nodes (num),
+             PRIMARY KEY (chat, leaf))""",
+        "CREATE INDEX branches_by_leaf ON branches (leaf)",
+        """CREATE TABLE origins (
+             chat TEXT NOT NULL PRIMARY KEY REFERENCES chats (id) ON DELETE CASCADE,
+             user TEXT NOT NULL,
+             source TEXT NOT NULL,
+             name TEXT NOT NULL,
+             leaf TEXT,
+             original BLOB NOT NULL,
+             UNIQUE (user, source))""",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (M001, M002)
 
 
 def level(connection: sqlite3.Connection) -> int:

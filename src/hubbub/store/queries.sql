@@ -17,12 +17,14 @@ WITH RECURSIVE doomed (num, parent) AS (
   SELECT num, parent FROM nodes WHERE num = ?
     AND NOT EXISTS (SELECT 1 FROM nodes AS kid WHERE kid.parent = nodes.num)
     AND NOT EXISTS (SELECT 1 FROM chats WHERE head = nodes.num)
+    AND NOT EXISTS (SELECT 1 FROM branches WHERE leaf = nodes.num)
     AND NOT EXISTS (SELECT 1 FROM answers WHERE input = nodes.num)
     AND NOT EXISTS (SELECT 1 FROM answers WHERE output = nodes.num)
   UNION ALL
   SELECT nodes.num, nodes.parent FROM doomed JOIN nodes ON nodes.num = doomed.parent
     WHERE NOT EXISTS (SELECT 1 FROM nodes AS kid WHERE kid.parent = nodes.num AND kid.num <> doomed.num)
     AND NOT EXISTS (SELECT 1 FROM chats WHERE head = nodes.num)
+    AND NOT EXISTS (SELECT 1 FROM branches WHERE leaf = nodes.num)
     AND NOT EXISTS (SELECT 1 FROM answers WHERE input = nodes.num)
     AND NOT EXISTS (SELECT 1 FROM answers WHERE output = nodes.num)
 )
@@ -68,6 +70,40 @@ SELECT user, head FROM chats WHERE id = ?
 
 -- :name chat_delete
 DELETE FROM chats WHERE id = ?
+
+-- :name branch_keep
+INSERT OR IGNORE INTO branches (chat, leaf) VALUES (?, ?)
+
+-- :name branches_of
+SELECT leaf FROM branches WHERE chat = ?
+
+-- :name branches
+SELECT nodes.hash FROM branches JOIN nodes ON nodes.num = branches.leaf JOIN chats ON chats.id = branches.chat
+WHERE branches.chat = :id AND chats.user = :user ORDER BY branches.rowid
+
+-- :name chat_tree
+-- Upwards from the head and from every leaf; each node once.
+WITH RECURSIVE up (num) AS (
+  SELECT head FROM chats WHERE id = :chat AND head IS NOT NULL
+  UNION SELECT leaf FROM branches WHERE chat = :chat
+  UNION SELECT nodes.parent FROM up JOIN nodes ON nodes.num = up.num WHERE nodes.parent IS NOT NULL
+)
+SELECT nodes.hash, above.hash, json_extract(nodes.doc, '$[0]'), nodes.num
+FROM up JOIN nodes ON nodes.num = up.num LEFT JOIN nodes AS above ON above.num = nodes.parent
+
+-- :name origin_save
+INSERT INTO origins (chat, user, source, name, leaf, original) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (chat) DO UPDATE SET source = excluded.source, name = excluded.name, leaf = excluded.leaf,
+  original = excluded.original
+
+-- :name origin_owner
+SELECT chat FROM origins WHERE user = ? AND source = ?
+
+-- :name origin
+SELECT chat, user, source, name, leaf, original FROM origins WHERE chat = :id AND user = :user
+
+-- :name brought
+SELECT chat, user, source, name, leaf, original FROM origins WHERE user = :user AND source = :source
 
 -- :name chat
 SELECT chats.id, chats.user, chats.created_at, chats.updated_at, nodes.hash, chats.doc
@@ -167,6 +203,15 @@ ORDER BY nodes.num
 SELECT chats.id, chats.user, chats.created_at, chats.updated_at, chats.head, nodes.hash, nodes.user, chats.title,
   chats.doc
 FROM chats LEFT JOIN nodes ON nodes.num = chats.head ORDER BY chats.id
+
+-- :name verify_branches
+SELECT branches.chat, branches.leaf, chats.user, nodes.user
+FROM branches LEFT JOIN chats ON chats.id = branches.chat LEFT JOIN nodes ON nodes.num = branches.leaf
+ORDER BY branches.rowid
+
+-- :name verify_origins
+SELECT origins.chat, origins.user, chats.user FROM origins LEFT JOIN chats ON chats.id = origins.chat
+ORDER BY origins.chat
 
 -- :name verify_answers
 SELECT answers.num, answers.id, answers.user, answers.live, answers.doc, i.hash, i.user, o.hash, o.user

@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import NotFound, StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, UserId
 from hubbub.ports import AnswerQuery, ChatQuery, Page
 from hubbub.store import journal, rows
 from hubbub.store.queries import page_query, query
@@ -73,6 +74,29 @@ def match(connection: sqlite3.Connection, user: UserId, items: Sequence[Item]) -
         query("match"), {"user": rows.key(user), "digests": b"".join(map(rows.digest, items))}
     ).fetchone()
     return path(connection, user, NodeHash(row[0])) if row else ()
+
+
+def branches(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> tuple[NodeHash, ...]:
+    found = connection.execute(query("branches"), {"id": rows.key(chat_id), "user": rows.key(user)}).fetchall()
+    return tuple(NodeHash(leaf) for (leaf,) in found)
+
+
+def chat_tree(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> ChatTree:
+    found = chat(connection, user, chat_id)
+    if found is None:
+        raise NotFound(f"there is no conversation {chat_id!r}", param="conversation")
+    twigs = [Twig(*row) for row in connection.execute(query("chat_tree"), {"chat": found.id})]
+    return ChatTree(found.head, branches(connection, user, chat_id), twigs)
+
+
+def origin(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Origin | None:
+    row = connection.execute(query("origin"), {"id": rows.key(chat_id), "user": rows.key(user)}).fetchone()
+    return Origin(*row) if row else None
+
+
+def brought(connection: sqlite3.Connection, user: UserId, source: str) -> Origin | None:
+    row = connection.execute(query("brought"), {"user": rows.key(user), "source": rows.key(source)}).fetchone()
+    return Origin(*row) if row else None
 
 
 def entries(connection: sqlite3.Connection, answer_id: AnswerId) -> tuple[Delta, ...]:

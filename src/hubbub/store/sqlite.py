@@ -26,8 +26,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hubbub.core.branches import ChatTree
 from hubbub.core.errors import StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, UserId
 from hubbub.ports import AnswerQuery, Change, ChatQuery, JournalEntry, Page
 from hubbub.store import audit, reads
 from hubbub.store.changes import prepare
@@ -90,6 +91,20 @@ class SqliteStore:
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         return await self._open_readers().run(reads.match, user, tuple(items))
+
+    # Beginnings -----------------------------------------------------------------------------------------------------
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        return await self._open_readers().run(reads.branches, user, chat)
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        return await self._open_readers().run(reads.chat_tree, user, chat)
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
+        return await self._open_readers().run(reads.origin, user, chat)
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        return await self._open_readers().run(reads.brought, user, source)
 
     # Journal --------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ export interface Running {
   response: string;
   sequence_number: number;
   text: string;
+  /** Characters that come before `text`: a snapshot has only the end of a long one. */
+  skipped?: number;
   state: "waiting" | "running";
   position?: number | null;
   estimate_s?: number | null;
@@ -73,6 +75,14 @@ export class Answers {
   /** An answer this page has just asked for, before the stream tells of it. */
   expect(chat: string, response: string): void {
     if (!this.byId.has(response)) this.#put({ chat, response, sequence_number: -1, text: "", state: "waiting", end: null });
+  }
+
+  /** The whole text up to the event `sequence`, read elsewhere. Taken only if that is just where the answer is. */
+  fill(response: string, sequence: number, text: string): boolean {
+    const answer = this.byId.get(response);
+    if (!answer?.skipped || answer.sequence_number !== sequence) return false;
+    this.#put({ ...answer, text, skipped: 0 });
+    return true;
   }
 
   /** The end has been shown from elsewhere: the answer is an item of its chat now. */

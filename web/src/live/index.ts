@@ -9,6 +9,7 @@ import { type Accessor, type Setter, batch, createSignal } from "solid-js";
 import type { Chat } from "../api/types";
 import { type Answer, Answers, type Ended, type Frame, type Snapshot } from "./answers";
 import { connect } from "./connection";
+import { readWhole } from "./whole";
 
 export type { Answer, Ended } from "./answers";
 
@@ -57,6 +58,12 @@ export function expectAnswer(chat: string, response: string): void {
 /** The answer's item is on the screen now. */
 export function dropAnswer(response: string): void {
   answers.drop(response);
+  draw();
+}
+
+/** Reads what a snapshot has left out of a long answer. */
+export async function wholeAnswer(response: string): Promise<void> {
+  await readWhole(answers, response);
   draw();
 }
 

@@ -5,12 +5,12 @@ export interface ServerEvent {
   data: string;
 }
 
-/** Feed it text in any pieces; it hands back whole events. */
+/** Feed it text in any pieces; it hands back whole events. The server ends lines with \n alone. */
 export class EventParser {
   #rest = "";
 
   feed(text: string): ServerEvent[] {
-    const blocks = (this.#rest + text).replace(/\r\n?/g, "\n").split("\n\n");
+    const blocks = (this.#rest + text).split("\n\n");
     this.#rest = blocks.pop() ?? "";
     return blocks.map(parsed).filter((event) => event !== null);
   }

@@ -54,6 +54,7 @@ export function clean(html: string): DocumentFragment {
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: LINK,
+    ADD_URI_SAFE_ATTR: ATTRIBUTES.filter((name) => name !== "href"),
   });
   for (const link of fragment.querySelectorAll("a")) {
     link.removeAttribute("class");

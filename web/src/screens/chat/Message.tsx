@@ -31,7 +31,9 @@ export function Message(props: { row: string; thread: Thread; acts: Acts; last: 
   });
   const text = createMemo(() => {
     const found = item();
-    return found ? textOf(found) : (answer()?.text ?? props.thread.question(props.row) ?? "");
+    if (found) return textOf(found);
+    const said = answer();
+    return said ? `${said.skipped ? "… " : ""}${said.text}` : (props.thread.question(props.row) ?? "");
   });
   return (
     <article class={`message ${role()}`} aria-label={t(role() === "user" ? "chat.you" : role() === "assistant" ? "chat.model" : "chat.note")}>
@@ -92,7 +94,8 @@ function Edit(props: PartProps): JSX.Element {
         ref={(area) =>
           requestAnimationFrame(() => {
             grow(area);
-            area.focus();
+            area.focus({ preventScroll: true });
+            area.closest(".edit")?.scrollIntoView({ block: "nearest" });
             area.setSelectionRange(area.value.length, area.value.length);
           })
         }

@@ -5,12 +5,12 @@
  * item has come, the row of an answer when it has ended. The list would jump otherwise.
  */
 
-import { batch, createMemo, createSignal, onCleanup } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, onCleanup } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
 import * as api from "../../api/chats";
 import { ApiError } from "../../api/http";
 import type { AnswerError, Item } from "../../api/types";
-import { type Answer, type Ended, answerOf, dropAnswer, expectAnswer, watchLive } from "../../live";
+import { type Answer, type Ended, answerOf, dropAnswer, expectAnswer, watchLive, wholeAnswer } from "../../live";
 import { chat, loadChat, putChats } from "../../state/chats";
 import { spliced } from "./splice";
 
@@ -55,19 +55,19 @@ export function createThread(id: string): Thread {
   const [shifting, setShifting] = createSignal(false);
   const [pending, setPending] = createSignal<{ key: string; text: string; accepted: boolean }>();
   const [trouble, setTrouble] = createSignal<AnswerError>();
-  /** Item to the key of the row that showed it before it was an item. */
+  // An item to the key of the row that showed it before it was an item, and back.
   const keys = new Map<string, string>();
-  const itemOf = new Map<string, string>();
+  const [itemOf, setItemOf] = createStore<Record<string, string>>({});
   let asks = 0;
 
   const keyOf = (item: string): string => keys.get(item) ?? item;
   const adopt = (item: string, key: string): void => {
     keys.set(item, key);
-    itemOf.set(key, item);
+    setItemOf(key, item);
   };
   const open = createMemo(() => {
     const answer = answerOf(id);
-    return answer && !itemOf.has(answerKey(answer.response)) && answer.end?.status !== "failed" ? answer : undefined;
+    return answer && !itemOf[answerKey(answer.response)] && answer.end?.status !== "failed" ? answer : undefined;
   });
   const rows = createMemo(() => {
     const all = ids().map(keyOf);
@@ -104,7 +104,7 @@ export function createThread(id: string): Thread {
       if (answer && item.role === "assistant" && name === ids().at(-1)) adopt(name, answerKey(answer.response));
     }
     if (found || seen.asked) setPending(undefined);
-    if (answer?.end && answer.end.status !== "failed" && (seen.ended || itemOf.has(answerKey(answer.response)))) {
+    if (answer?.end && answer.end.status !== "failed" && (seen.ended || itemOf[answerKey(answer.response)] !== undefined)) {
       dropAnswer(answer.response);
     }
   };
@@ -142,6 +142,11 @@ export function createThread(id: string): Thread {
     await loading;
     loading = undefined;
   };
+
+  createEffect(() => {
+    const answer = answerOf(id);
+    if (answer?.skipped && answer.end === null) void wholeAnswer(answer.response);
+  });
 
   const seeTrouble = async (): Promise<void> => {
     const last = chat(id)?.last_response;
@@ -222,7 +227,7 @@ export function createThread(id: string): Thread {
   return {
     id,
     rows,
-    item: (key) => items[itemOf.get(key) ?? key],
+    item: (key) => items[itemOf[key] ?? key],
     question: (key) => (pending()?.key === key ? pending()?.text : undefined),
     answer: (key) => {
       const answer = answerOf(id);
