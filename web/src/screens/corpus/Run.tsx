@@ -26,7 +26,7 @@ const going = (one: Corpus | undefined): boolean => one?.state === "running" || 
 
 export default function Run(props: { name: string }): JSX.Element {
   const [past, setPast] = createSignal<readonly CorpusProgress[]>([]);
-  const found: Polled<Corpus> = poll($
+  const found: Polled<Corpus> = poll(
     () => getCorpus(props.name),
     () => (going(found.value()) ? LIVE_MS : STILL_MS),
     (one) => {
