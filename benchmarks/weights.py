@@ -4,7 +4,7 @@
 
 ``ir``: quantized as the GGUF is. ``groups8``: 8 bits with a scale for each 32 weights (GGUF's Q8_0). ``channels8``: 8
 bits with a scale and a zero point a channel, as ``optimum-cli export openvino --weight-format int8`` makes it; needs
-``pip install nncf``. ``halves``: 16 bits, as they are computed with where the processor has no arithmetic of 8 bits. All
+``pip install nncf``. ``halves``: 16 bits, nearer to what is computed with where a processor cannot multiply 8 bits. All
 are made from what the GGUF holds, so they are no more exact than it is.
 """
 

@@ -31,9 +31,12 @@ from hubbub.gateway.app import GATEWAY, Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
 from hubbub.gateway.keyring import KeyRing
+from hubbub.gateway.members import Members
+from hubbub.gateway.oidc import IdentityProvider
+from hubbub.gateway.passwords import Passwords
 from hubbub.gateway.rows import Rows
 from hubbub.planner.service import PlanService
-from hubbub.ports import Engine, Store
+from hubbub.ports import Engine, KeyStore, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher
@@ -79,6 +82,12 @@ class App:
     press: Corpora
     gauges: Gauges
 
+    @property
+    def setup_code(self) -> str:
+        """What makes the first admin; empty once somebody can sign in, or nobody has to."""
+        members = self.doors.members
+        return members.setup_code if members is not None and members.first_start else ""
+
     def web(self) -> web.Application:
         """The HTTP side."""
         return create_app(
@@ -94,6 +103,7 @@ class App:
             desk=self.desk,
             press=self.press,
             gauges=self.gauges,
+            spool=Path(self.settings.server.data),
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -334,7 +344,7 @@ async def opened(settings: Settings, listener: socket.socket, weights: dict[str,
             raise ConfigError(f"server.keys is off, but {server.host} is open to the network. {WAYS_IN}")
         if "*" in origins:
             raise ConfigError("gateway.cors_origins is *, but nobody needs a key: any web page could read your chats")
-        yield Doors(None, words(server.hosts), origins, network)
+        yield Doors(None, words(server.hosts), origins, network, words(server.trusted_proxies))
         return
     store = await SqliteKeyStore.open(data_folder(settings) / KEYS_FILE)
     async with contextlib.AsyncExitStack() as stack:
@@ -342,11 +352,18 @@ async def opened(settings: Settings, listener: socket.socket, weights: dict[str,
         ring = KeyRing(store, SystemClock(), settings.quota.limits, weights)
         await ring.start()
         stack.push_async_callback(ring.close)
-        if not ring.usable:
-            if network:
-                raise ConfigError(f"{server.host} is open to the network, and there is no key yet. {WAYS_IN}")
-            log.warning("nobody can come in yet: make a key with `hubbub keys create`", extra={"action": "keys"})
-        yield Doors(ring, words(server.hosts), origins, network)
+        members = await asyncio.to_thread(_members, settings, store, ring)
+        stack.callback(members.close)
+        provider = IdentityProvider(settings.oidc, SystemClock()) if settings.oidc.issuer else None
+        if not ring.usable and members.first_start:
+            log.warning("nobody can come in yet: make the first admin, or a key", extra={"action": "keys"})
+        proxies = words(server.trusted_proxies)
+        yield Doors(ring, words(server.hosts), origins, network, proxies, members, provider)
+
+
+def _members(settings: Settings, store: KeyStore, ring: KeyRing) -> Members:
+    days, each = settings.server.session_days, settings.limits.max_keys_per_user
+    return Members(store, ring, SystemClock(), Passwords(), session_days=days, keys_each=each)
 
 
 def _listen(host: str, port: int) -> socket.socket:

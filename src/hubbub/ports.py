@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.batches import Batch, BatchId, BatchOrder, FileId, RowAnswer, StoredFile, Upload
+from hubbub.core.branches import ChatTree
 from hubbub.core.corpora import CheckedRecipe, Corpus, CorpusOrder, CorpusRecords, Rejection, WorkedRecipe
-from hubbub.core.keys import Key, KeyId, User
+from hubbub.core.keys import Key, KeyId, Session, User
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -235,6 +236,10 @@ class Beginnings(Protocol):
         """The kept leaves of a chat, in the order they were kept; the head is not among them by itself."""
         ...
 
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        """All paths of a chat, without their texts. Raises NotFound (param ``conversation``)."""
+        ...
+
     async def origin(self, user: UserId, chat: ChatId) -> Origin | None: ...
 
     async def brought(self, user: UserId, source: str) -> Origin | None:
@@ -304,6 +309,26 @@ class KeyBook(Protocol):
         ...
 
 
+class Members(Protocol):
+    """Who may sign in, and which browsers have. Every change raises the revision."""
+
+    async def sessions(self) -> tuple[Session, ...]:
+        """By creation; also those that are over."""
+        ...
+
+    async def add_session(self, session: Session) -> None:
+        """Sessions that are over by its creation go, and the user's oldest beyond SESSIONS_KEPT. Raises NotFound."""
+        ...
+
+    async def end_sessions(self, user: UserId, *, only: str = "", but: str = "") -> None:
+        """End all sessions of a user; ``only`` and ``but`` name one by its digest."""
+        ...
+
+    async def delete_user(self, user: UserId) -> None:
+        """With all keys and sessions. Raises NotFound."""
+        ...
+
+
 class KeyUse(Protocol):
     """What keys were used for."""
 
@@ -318,8 +343,8 @@ class KeyUse(Protocol):
     async def close(self) -> None: ...
 
 
-class KeyStore(KeyBook, KeyUse, Protocol):
-    """What one adapter brings: both."""
+class KeyStore(KeyBook, Members, KeyUse, Protocol):
+    """What one adapter brings: all of it."""
 
 
 class Clock(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hubbub.corpus.hosted.worked import worked
+from hubbub.corpus.hosted.worked import checked, worked
 from hubbub.corpus.runner import State
 from hubbub.corpus.verify import verify
 from hubbub.engines.sim_batch import Pace
@@ -30,6 +30,7 @@ name = "related"
 to = "cluster"
 count = [1, 2]
 """
+LOOPS = "{% for i in range(9) %}{% for j in range(9) %}{{ j }}{% endfor %}{% endfor %}"
 SLOW = Pace(base=0.002, per_sequence=0.0, per_context_token=0.0, per_prefill_token=0.0, jitter=0.0, max_sequences=4)
 
 
@@ -243,16 +244,30 @@ async def test_a_recipe_is_checked_and_its_prompts_shown(tmp_path: Path) -> None
         ('[[steps]]\nname = "j"\nprompt = "x"\nschema = \'{"$ref": "file:///etc/x.json"}\'', "steps[2].schema"),
         ('[[steps]]\nname = "j"\nprompt = "x"\nschema = \'{"items": [{"$ref": "http://x/"}]}\'', "steps[2].schema"),
         ("[dedup]\nwindow = 2000000", "dedup.window"),
+        (f"[columns.x]\nexpr = '{LOOPS}'", "columns.x.expr"),
     ],
 )
-async def test_a_guests_recipe_reaches_nothing(tmp_path: Path, more: str, key: str) -> None:
+def test_a_guests_recipe_reaches_nothing(more: str, key: str) -> None:
     base = a_recipe().replace("[filters]", more if more.startswith("[filters]") else more + "\n[filters]")
     if more.startswith("[filters]"):
         base = base.replace("chars =", "words =")
-    async with press(tmp_path) as house:
-        _, said = await house.post("/recipes/check", {"recipe": base})
-        assert key in [problem["key"] for problem in said["problems"]], said
-        assert "hostname" not in str(said).replace("/etc/hostname", "")
+    said = checked(base, "", 0)
+    assert key in [fault.key for fault in said.faults], said
+
+
+def test_a_guest_is_not_told_what_files_there_are(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("secret")
+    seeds = '[columns.x]\nfile = "{}"\n[filters]'
+    said = [
+        str(checked(a_recipe().replace("[filters]", seeds.format(tmp_path / name)), "", 0))
+        for name in ("there.txt", "gone.txt")
+    ]
+    assert said[0] == said[1]
+
+
+def test_what_nests_too_deep_is_no_recipe() -> None:
+    (fault,) = checked("x = " + "[" * 100_000, "", 0).faults
+    assert "nests far too deep" in fault.message
 
 
 async def test_one_users_corpora_are_not_anothers(tmp_path: Path) -> None:

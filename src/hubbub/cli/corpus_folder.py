@@ -44,6 +44,8 @@ def show_status(folder: Path, *, as_json: bool) -> None:
         some = {key.partition(":")[2]: count for key, count in counters.items() if key.startswith(f"{name}:")}
         if some:
             rows.append((name, shares(some)))
+    if tries := counters.get("salvage_tries"):
+        rows.append(("salvage", f"{counters.get('salvaged', 0):,} items came back answered, of {tries:,} tries"))
     if live is not None:
         rows.append(("target", f"{amount_of(live.amount, live.unit)} of {amount_of(live.target, live.unit)}"))
         if running:

@@ -20,13 +20,14 @@ from hubbub.cli.corpus_engine import MOST_IN_FLIGHT, SPARE, Place, placed, setti
 from hubbub.cli.corpus_view import View, chat_p95
 from hubbub.core.errors import HubbubError
 from hubbub.corpus.asking import Patience
-from hubbub.corpus.board import Live
+from hubbub.corpus.board import Board, Live
 from hubbub.corpus.client import Endpoint, EndpointConfig
 from hubbub.corpus.journal import Journal
+from hubbub.corpus.producing import Intake, LocalProducer, Producer, RunnerConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
 from hubbub.corpus.recipe_check import load
-from hubbub.corpus.runner import Outcome, Runner, RunnerConfig, State
+from hubbub.corpus.runner import Outcome, Runner, State
 from hubbub.corpus.screening import screening
 from hubbub.corpus.session import Session, opened
 
@@ -85,7 +86,7 @@ def _in_loop(main: Coroutine[Any, Any, Outcome]) -> Outcome:
 async def _run(order: Order, session: Session, journal: Journal, *, json_lines: bool) -> Outcome:
     folder = session.log.folder
     settings = settings_for(order.engine, order.model or "", order.engine_flags, _path(order.key_file))
-    journal.write("start", hubbub=__version__, recipe=session.recipe.digest, item=session.judge.next_index)
+    journal.write("start", hubbub=__version__, recipe=session.recipe.digest, item=session.judge.next_place)
     try:
         async with _endpoint(order, session, placed(order.engine, settings, folder)) as (place, endpoint):
             session.serve(endpoint.served)
@@ -95,18 +96,12 @@ async def _run(order: Order, session: Session, journal: Journal, *, json_lines: 
                 View(session.recipe.name, json_lines=json_lines) as view,
                 screening(session.recipe, session.judge, order.processes) as screener,
             ):
-                runner = Runner(
-                    session.recipe,
-                    session.items,
-                    session.judge,
-                    session.log,
-                    endpoint,
-                    RunnerConfig(flight, patience=Patience(give_up_s=order.patience)),
-                    screener=screener,
-                    hangs=place.hangs,
-                    told=_Told(view, journal),
-                    keep=session.keep_manifest,
-                )
+                config = RunnerConfig(flight, patience=Patience(give_up_s=order.patience))
+
+                def producer(intake: Intake, board: Board) -> Producer:
+                    return LocalProducer(intake, board, session.items, screener, endpoint, config, place.hangs)
+
+                runner = session.runner(producer, config, _Told(view, journal))
                 outcome = await _driven(runner, endpoint, view)
     except HubbubError as fault:
         journal.write("fault", code=fault.code, message=fault.message)

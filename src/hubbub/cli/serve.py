@@ -99,4 +99,6 @@ async def _until_crash(settings: Settings) -> None:
     async with running(settings) as (app, address):
         settle()
         typer.echo(f"Hubbub is ready on {address}")
+        if app.setup_code:
+            typer.echo(f"To sign in, make the first admin at {address}/sign-in with the setup code {app.setup_code}")
         await app.hub.crashed()

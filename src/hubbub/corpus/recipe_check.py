@@ -90,6 +90,8 @@ def parse(
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         raise RecipeError(str(path), [Problem(int(found.group(1)) if found else 0, "", f"no TOML: {error}")]) from None
+    except RecursionError:
+        raise RecipeError(str(path), [Problem(0, "", "nests far too deep for a recipe")]) from None
     notes = Notes(Lines(source), guest=guest)
     recipe = _read(Table(values, (), notes), source, path, target)
     _check_whole(recipe, notes)
@@ -158,6 +160,7 @@ def _read(top: Table, source: str, path: Path, target: str | None) -> Recipe:
         steps=steps,
         output=_output(top, [step.name for step in steps if step.judge is None], columns),
         pack=pack,
+        salvage=top.whole("salvage", 2, low=0, high=10),
         filters=read_filters(top.table("filters"), path.parent),
         dedup=_dedup(top.table("dedup")),
         steering=_steering(top.table("steering"), columns),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,17 @@ import msgspec
 
 from hubbub import __version__
 from hubbub.core.errors import Conflict, StorageError
+from hubbub.corpus.board import Board, Live
 from hubbub.corpus.client import Served
 from hubbub.corpus.exports.corpus import Corpus
 from hubbub.corpus.items import Items
 from hubbub.corpus.judge import Judge
+from hubbub.corpus.producing import Intake, Producer, RunnerConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
 from hubbub.corpus.record import decode
 from hubbub.corpus.runlog import RunLog
+from hubbub.corpus.runner import Runner
 from hubbub.corpus.shards import write_whole
 from hubbub.corpus.steering import EpochWeights
 from hubbub.corpus.verify import MANIFEST
@@ -76,6 +79,21 @@ class Session:
         self.provenance |= {"model": served.model, "endpoint": engine}
         self.log.set_meta(model=served.model, provenance=msgspec.json.encode(self.provenance).decode())
 
+    def runner(
+        self,
+        producer: Callable[[Intake, Board], Producer],
+        config: RunnerConfig,
+        told: Callable[[Live], None] | None = None,
+        keep: Callable[[], None] | None = None,
+    ) -> Runner:
+        window = config.window_of(self.recipe.epoch)
+        keep = keep or self.keep
+        return Runner(self.recipe, self.items, self.judge, self.log, producer, window, told=told, keep=keep)
+
+    def keep(self) -> None:
+        """To be called after each commit."""
+        self.keep_manifest()
+
     def keep_manifest(self, *, always: bool = False) -> None:
         """Write the manifest anew where a shard was closed since the last time."""
         shards = sum(shard.closed for shard in self.log.shards())
@@ -94,9 +112,9 @@ def opened(recipe: Recipe, folder: Path, provenance: Mapping[str, Any] | None = 
             judge.replay(note)
         for weights in log.epochs().values():
             items.learn(msgspec.json.decode(weights, type=EpochWeights))
-        if judge.next_index != log.done.first_gap():
+        if judge.next_place != log.done.first_gap():
             raise StorageError(
-                f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_index}: "
+                f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_place}: "
                 "restore it from a backup"
             )
         source = recipe.source.encode()

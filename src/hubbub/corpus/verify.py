@@ -14,6 +14,7 @@ from hubbub.core.errors import StorageError
 from hubbub.corpus.reading import Reading, Shard
 from hubbub.corpus.record import Record, decode
 from hubbub.corpus.shards import Done, done_path, unpack
+from hubbub.corpus.steering import EpochWeights
 
 MANIFEST = "manifest.json"
 
@@ -34,7 +35,7 @@ def verify(folder: Path) -> Report:
     with Reading.open(folder) as reading:
         reading.database.execute("BEGIN")  # one view, whatever is committed meanwhile
         report = Report()
-        order = _Order(report)
+        order = _Order(report, _salvaged(reading))
         for shard in reading.shards():
             report.shards += 1
             lengths = [*reading.frames(shard.number), *([(shard.ending, 0)] if shard.ending else [])]
@@ -49,12 +50,21 @@ def verify(folder: Path) -> Report:
         return report
 
 
-class _Order:
-    """Records come by rising index and part: so none is there twice, in flat memory."""
+def _salvaged(reading: Reading) -> set[int]:
+    """Items that came back in a later epoch."""
+    epochs = (msgspec.json.decode(weights, type=EpochWeights) for weights in reading.epochs().values())
+    return {index for epoch in epochs for index, _ in epoch.salvage}
 
-    def __init__(self, report: Report) -> None:
+
+class _Order:
+    """Records come by rising index and part, but for those of ``salvaged`` items: so none is there twice, in memory
+    that grows with the failures alone."""
+
+    def __init__(self, report: Report, salvaged: set[int]) -> None:
         self._report = report
         self._last = (-1, -1)
+        self._salvaged = salvaged
+        self._came: set[tuple[int, int]] = set()
         self.counts: Counter[str] = Counter()
         self.highest = -1
 
@@ -72,10 +82,17 @@ class _Order:
         self.counts["tokens"] += record.tokens
 
     def _check(self, record: Record, where: str) -> None:
-        place = (record.index, record.part)
-        if place <= self._last:
-            self._report.faults.append(f"{where}: record {record.id} stands after {self._last[0]}: doubled or moved")
-        self._last = place
+        node = (record.index, record.part)
+        if record.index in self._salvaged:
+            if node in self._came:
+                self._report.faults.append(f"{where}: record {record.id} is there twice")
+            self._came.add(node)
+        else:
+            if node <= self._last:
+                self._report.faults.append(
+                    f"{where}: record {record.id} stands after {self._last[0]}: doubled or moved"
+                )
+            self._last = node
         self.highest = max(self.highest, record.index)
         if len(record.text.encode()) != record.bytes:
             self._report.faults.append(

@@ -39,11 +39,10 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next bytes of the file ``name``. ``owner``: by which words a file of that name is known to be this chat's."""
+    """The next bytes of the file ``name``."""
 
     name: str
     data: bytes
-    owner: tuple[str, ...] = ()
 
 
 class Exporter:
@@ -109,15 +108,14 @@ class Exporter:
         origin = await self._store.origin(chat.user, chat.id)
         path = await self._store.path(chat.user, chat.head)
         name = _unique(_name(chat, origin, form), names)
-        owner = (chat.id, *nexus_write.named(chat, origin)[1:])
         if form is Format.NEXUS:
-            return Piece(name, nexus_write.note(chat, path, origin).encode("utf-8", "replace"), owner)
+            return Piece(name, nexus_write.note(chat, path, origin).encode("utf-8", "replace"))
         if form is Format.MARKDOWN:
-            return Piece(name, _markdown(chat, path).encode("utf-8", "replace"), owner)
+            return Piece(name, _markdown(chat, path).encode("utf-8", "replace"))
         paths = [path]
         leaves = await self._store.branches(chat.user, chat.id)
         paths += [await self._store.path(chat.user, leaf) for leaf in leaves]
-        return Piece(name, _json(json_write.document(chat, paths, origin)), owner)
+        return Piece(name, _json(json_write.document(chat, paths, origin)))
 
 
 class _Out(io.RawIOBase):

@@ -12,8 +12,8 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import msgspec
@@ -26,6 +26,7 @@ from hubbub.exchange.model import Found, Problem
 MIB = 1024 * 1024
 _CONVERSATIONS = re.compile(r"conversations(-\d+)?\.json", re.IGNORECASE)
 """One file, or from 2026 on several numbered ones."""
+_HALVES = re.compile("[\ud800-\udfff]")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 """What reading a damaged, encrypted or unusual archive raises."""
 
@@ -64,6 +65,29 @@ class Reading:
         else:
             yield from self._note(self.name, source, alone=True)
 
+    def folder(self, root: Path) -> Iterator[Found]:
+        """Every note and export below ``root``. What is hidden (.obsidian, .trash) and links are passed over."""
+        some = False
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root)
+            chats = bool(_CONVERSATIONS.fullmatch(path.name)) or path.suffix.lower() == ".md"
+            if any(part.startswith(".") for part in name.parts) or path.is_symlink() or not path.is_file():
+                continue
+            if not chats:
+                self.passed_over[path.suffix.lower() or "no ending"] += 1
+                continue
+            try:
+                with path.open("rb") as source:
+                    read = self._note if path.suffix.lower() == ".md" else self._json
+                    for found in read(name.as_posix(), source):
+                        some = True
+                        yield found
+            except OSError as wrong:
+                some = True
+                yield self._problem(name.as_posix(), f"it cannot be read: {wrong.strerror}")
+        if not some:
+            yield self._problem(self.name, "nothing to bring in this folder: no conversations.json, no Nexus notes")
+
     def _archive(self, source: IO[bytes]) -> Iterator[Found]:
         some = False
         try:
@@ -99,7 +123,7 @@ class Reading:
             return
         try:
             with archive.open(entry) as opened:
-                read = self._json(name, opened) if conversations else self._note(name, opened, alone=False)
+                read = self._json(name, opened) if conversations else self._note(name, opened)
                 for found in read:
                     self._check_unpacked(opened)
                     yield found
@@ -148,9 +172,9 @@ class Reading:
             return
         for remark in remarks:
             yield self._problem(name, remark, where)
-        yield Found(name, talk)
+        yield Found(_unicode(name), talk)
 
-    def _note(self, name: str, source: IO[bytes], *, alone: bool) -> Iterator[Found]:
+    def _note(self, name: str, source: IO[bytes], *, alone: bool = False) -> Iterator[Found]:
         data = source.read(self.bounds.chat_bytes + 1)
         if len(data) > self.bounds.chat_bytes:
             yield self._problem(name, f"the note has more than {self.bounds.chat_bytes} bytes")
@@ -161,7 +185,7 @@ class Reading:
             yield self._problem(name, _words(wrong))
             return
         if talk is not None:
-            yield Found(name, talk)
+            yield Found(_unicode(name), talk)
         elif alone:
             yield self._problem(name, "neither an export of ChatGPT nor a note of the Nexus importer")
         else:
@@ -179,17 +203,13 @@ def safe(name: str) -> bool:
     )
 
 
-def named(found: Found, name: str) -> Found:
-    return replace(found, file=name)
-
-
 def _decoded(raw: bytes) -> Json:
-    """Raises ValueError. Half of a surrogate pair, which JavaScript can write and msgspec refuses, is kept."""
+    """Raises ValueError. Half of a surrogate pair, which JavaScript can write and UTF-8 cannot hold, becomes U+FFFD."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         try:
-            return json.loads(raw)
+            return json.loads(_HALVES.sub("\ufffd", json.dumps(json.loads(raw), ensure_ascii=False)))
         except UnicodeDecodeError as wrong:
             raise ValueError(f"it is not UTF-8: byte {wrong.start} of it is 0x{raw[wrong.start]:02x}") from None
         except json.JSONDecodeError as wrong:
@@ -198,6 +218,11 @@ def _decoded(raw: bytes) -> Json:
 
 def _words(wrong: BaseException) -> str:
     return "nested too deep" if isinstance(wrong, RecursionError) else str(wrong) or type(wrong).__name__
+
+
+def _unicode(name: str) -> str:
+    """A name as UTF-8 holds it: file systems have others."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _plain(text: str) -> str:

@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO
 
 from hubbub.core.errors import ChatBusy, Conflict
@@ -94,7 +95,22 @@ class Importer:
         What is wrong with the file is in the report. Raises StorageError, StorageFull; what was kept until then stays.
         """
         reading = Reading(name, self._bounds)
-        batches = _batches(reading.found(source))
+        await self.take(user, reading.found(source), report, told)
+        report.passed_over += reading.passed_over
+
+    async def bring_folder(
+        self, user: UserId, folder: Path, report: Report, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """Every note and export below a folder, as :meth:`bring`."""
+        reading = Reading(str(folder), self._bounds)
+        await self.take(user, reading.folder(folder), report, told)
+        report.passed_over += reading.passed_over
+
+    async def take(
+        self, user: UserId, found: Iterator[Found], report: Report, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """What was found, some together."""
+        batches = _batches(found)
         while batch := await asyncio.to_thread(next, batches, None):
             outcomes = await asyncio.gather(
                 *(self._one(user, found, report) for found in batch), return_exceptions=True
@@ -103,7 +119,6 @@ class Importer:
                 if isinstance(outcome, BaseException):
                     raise outcome
             told()
-        report.passed_over += reading.passed_over
 
     async def _one(self, user: UserId, found: Found, report: Report) -> None:
         if found.problem is not None:

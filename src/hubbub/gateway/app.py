@@ -8,12 +8,15 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from hubbub.core.errors import BadRequest, HubbubError, NotFound
 from hubbub.core.types import Json
+from hubbub.exchange.exporting import Exporter
+from hubbub.exchange.importing import Importer
 from hubbub.gateway.bounds import check_head
 from hubbub.gateway.call import Call, Gateway, Plan, read_body, read_query, too_large
 from hubbub.gateway.config import GatewayConfig
@@ -33,7 +36,7 @@ from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.gauges import Gauges
-from hubbub.runtime.hub import Hub
+from hubbub.runtime.hub import Hub, random_id
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ def create_app(
     page: PageFiles | None = None,
     press: Corpora | None = None,
     gauges: Gauges | None = None,
+    spool: Path | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
     server on loopback, without keys. ``page``: other files than those of this package.
@@ -96,6 +100,9 @@ def create_app(
         health=health,
         metrics=metrics,
         openapi=msgspec.json.encode(document(ROUTES)),
+        importer=Importer(store, rules.clock, random_id, hub.busy),
+        exporter=Exporter(store),
+        spool=spool,
         plan=plan,
         desk=desk,
         press=press,

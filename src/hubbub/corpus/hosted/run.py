@@ -17,14 +17,15 @@ from hubbub import __version__
 from hubbub.core.corpora import CorpusOrder
 from hubbub.core.errors import HubbubError
 from hubbub.corpus.asking import Patience
-from hubbub.corpus.board import Live
+from hubbub.corpus.board import Board, Live
 from hubbub.corpus.client import FaultKind, RequestFault, Served
 from hubbub.corpus.hosted.endpoint import InHouse
 from hubbub.corpus.hosted.worked import guest_recipe
 from hubbub.corpus.items import Said, WorkItem
 from hubbub.corpus.journal import Journal
 from hubbub.corpus.judge import Judge, Screened
-from hubbub.corpus.runner import Outcome, Runner, RunnerConfig
+from hubbub.corpus.producing import Intake, LocalProducer, Producer, RunnerConfig
+from hubbub.corpus.runner import Outcome, Runner
 from hubbub.corpus.session import Session, opened
 from hubbub.ports import AskRow
 
@@ -77,7 +78,7 @@ class HostedRun:
         with contextlib.ExitStack() as stack:
             session = await asyncio.to_thread(stack.enter_context, opened(recipe, self._folder))
             journal = stack.enter_context(Journal.opened(self._folder))
-            journal.write("start", hubbub=__version__, recipe=recipe.digest, item=session.judge.next_index)
+            journal.write("start", hubbub=__version__, recipe=recipe.digest, item=session.judge.next_place)
             try:
                 outcome = await self._run(session, journal)
             except HubbubError as fault:
@@ -91,17 +92,14 @@ class HostedRun:
         served = self._served(session)
         await asyncio.to_thread(session.serve, served)
         self.model = served.model
-        runner = Runner(
-            session.recipe,
-            session.items,
-            session.judge,
-            session.log,
-            InHouse(self._house.ask, self._order, served),
-            RunnerConfig(self._house.places, patience=PATIENCE),
-            screener=Beside(self._house, session.judge),
-            told=lambda live: self._told(live, journal),
-            keep=session.keep_manifest,
-        )
+        endpoint = InHouse(self._house.ask, self._order, served)
+        screener = Beside(self._house, session.judge)
+        config = RunnerConfig(self._house.places, patience=PATIENCE)
+
+        def producer(intake: Intake, board: Board) -> Producer:
+            return LocalProducer(intake, board, session.items, screener, endpoint, config)
+
+        runner = session.runner(producer, config, lambda live: self._told(live, journal))
         self._runner = runner
         if self._told_to is not None:
             self.stop(*self._told_to)
