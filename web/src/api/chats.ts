@@ -54,15 +54,9 @@ export const cancelResponse = (id: string): Promise<ResponseOut> => post(`/v1/re
 
 export const listModels = async (): Promise<ModelOut[]> => (await get<{ data: ModelOut[] }>("/v1/models")).data;
 
-export interface SavedStyle extends Partial<Style> {
+export interface SavedStyle {
   name: string;
-}
-
-const STYLE_FIELDS = ["system_prompt", "model", "temperature", "top_p", "max_tokens", "adapter"] as const;
-
-/** A saved style without its name. */
-export function styleIn(saved: SavedStyle): Partial<Style> {
-  return Object.fromEntries(STYLE_FIELDS.map((field) => [field, saved[field] ?? null]));
+  style: Style;
 }
 
 export const listStyles = async (): Promise<SavedStyle[]> => (await get<{ data: SavedStyle[] }>("/v1/styles")).data;
