@@ -8,7 +8,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
 QUICK := tests/unit tests/property tests/contract
-TIERS := tests/integration tests/chaos tests/acceptance
+SERVERS := tests/integration tests/chaos
+USERS := tests/acceptance
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -62,7 +63,8 @@ engines: .make/engines/vllm/.installed .make/engines/transformers/.installed ## 
 
 pytest: .venv/.dev-installed engines ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
-	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(TIERS)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SERVERS)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(USERS)
 
 quick: .venv/.dev-installed ## the quick tiers alone
 	@$(BIN)/pytest $(QUICK)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.batches import Batch, BatchId, BatchOrder, FileId, RowAnswer, StoredFile, Upload
+from hubbub.core.branches import ChatTree
 from hubbub.core.corpora import CheckedRecipe, Corpus, CorpusOrder, CorpusRecords, Rejection, WorkedRecipe
 from hubbub.core.keys import Key, KeyId, Session, User
 from hubbub.core.types import (
@@ -233,6 +234,10 @@ class Beginnings(Protocol):
 
     async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
         """The kept leaves of a chat, in the order they were kept; the head is not among them by itself."""
+        ...
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        """All paths of a chat, without their texts. Raises NotFound (param ``conversation``)."""
         ...
 
     async def origin(self, user: UserId, chat: ChatId) -> Origin | None: ...

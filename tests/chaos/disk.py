@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from hubbub.core.branches import ChatTree
 from hubbub.core.errors import StorageError, StorageFull
 from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, UserId
 from hubbub.ports import AnswerQuery, AnswerSaved, Change, ChatQuery, JournalEntry, Page
@@ -128,6 +129,9 @@ class Handle:
 
     async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
         return await (await self._read()).branches(user, chat)
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        return await (await self._read()).chat_tree(user, chat)
 
     async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
         return await (await self._read()).origin(user, chat)

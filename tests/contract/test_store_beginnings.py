@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hubbub.core.errors import Conflict
+from hubbub.core.errors import Conflict, NotFound
 from hubbub.core.types import ChatId, NodeHash, Origin
-from hubbub.ports import BranchKept, ChatDeleted, HeadMoved, NodesAdded, OriginSaved, Store
+from hubbub.ports import BranchKept, ChatDeleted, ChatSaved, HeadMoved, NodesAdded, OriginSaved, Store
 from hubbub.store.config import MEMORY, StoreConfig, Synchronous
 from hubbub.store.open import open_store
-from support.store_kit import ANN, BOB, NOW, keep, nodes
+from support.store_kit import ANN, BOB, NOW, a_chat, keep, nodes
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -79,3 +79,20 @@ async def test_a_source_becomes_one_chat_of_a_user(store: Store) -> None:
     for wrong in (Origin(other.id, ANN, "s"), Origin(theirs.id, ANN, "t"), Origin(ChatId("conv_9"), ANN, "t")):
         with pytest.raises(Conflict):
             await store.commit(OriginSaved(wrong))
+
+
+async def test_the_tree_of_a_chat_has_its_own_branches_alone(store: Store) -> None:
+    chat = await keep(store, "conv_1", "a", "b")
+    path = await store.path(ANN, chat.head)
+    other = nodes("c", below=path[0])
+    await store.commit(NodesAdded(other), BranchKept(chat.id, other[0].hash))
+    stranger = nodes("d", below=path[0])
+    await store.commit(NodesAdded(stranger), ChatSaved(a_chat("conv_2", (path[0], *stranger))))
+    tree = await store.chat_tree(ANN, chat.id)
+    assert (tree.head, tree.leaves) == (chat.head, (other[0].hash,))
+    assert tree.siblings(path[1].hash) == [path[1].item.id, other[0].item.id]
+    assert tree.find(other[0].item.id) == other[0].hash
+    assert tree.find(stranger[0].item.id) is None
+    for user, name in ((BOB, "conv_1"), (ANN, "conv_x")):
+        with pytest.raises(NotFound):
+            await store.chat_tree(user, ChatId(name))

@@ -125,6 +125,7 @@ BODIES: dict[str, Any] = {
     "ItemsCreate": {"items": [{"role": "user", "content": "x"}]},
     "ChatUpdate": {"title": "mine now"},
     "ForkCreate": {},
+    "BranchTurn": {"item": "msg_none"},
 }
 UNKNOWN = {
     "response_id": "resp_none",
@@ -250,6 +251,8 @@ async def test_another_users_ids_in_a_body_are_not_there_either(tmp_path: Path) 
             ("/v1/responses", {**ASK, "conversation": anns.ids["conversation_id"]}, "conversation"),  # busy, too
             ("/v1/responses/input_tokens", {"conversation": anns.ids["conversation_id"]}, "conversation"),
             (f"/v1/chats/{mine['id']}/fork", {"at": anns.ids["item_id"]}, "at"),
+            (f"/v1/chats/{mine['id']}/branch", {"item": anns.ids["item_id"]}, "item"),
+            ("/v1/responses", {**ASK, "conversation": mine["id"], "after": anns.ids["item_id"]}, "after"),
             ("/v1/batches", order, "input_file_id"),
         ):
             status, said, _ = await door.call("bob", "POST", path, body)

@@ -76,10 +76,10 @@ def test_one_damaged_chat_does_not_take_the_others_with_it() -> None:
     assert "None (chat 4, at byte" in problems[2]
 
 
-def test_half_a_surrogate_pair_is_kept() -> None:
-    (one,) = Reading("x").found(BytesIO(export(conversation(("q", None, message("q", "user", "\ud83d"))))))
+def test_half_a_surrogate_pair_and_names_that_are_not_unicode_can_be_kept() -> None:
+    (one,) = Reading("\udcff.json").found(BytesIO(export(conversation(("q", None, message("q", "user", "\ud83d"))))))
     assert one.talk is not None
-    assert one.talk.said[0].item.text == "\ud83d"
+    assert (one.file, one.talk.said[0].item.text) == ("?.json", "\ufffd")
 
 
 def test_an_archive_of_chatgpt_with_its_pictures() -> None:

@@ -17,6 +17,8 @@ THOUGHTS = ("thoughts", "reasoning_recap")
 INSTRUCTIONS = ("user_editable_context", "model_editable_context")
 _MARKS = re.compile("[\ue000-\uf8ff]")
 """ChatGPT wraps citations in characters of the private use area."""
+MOST_CITATIONS = 2000
+"""Of one message; each is looked for in its text."""
 _TEXT_FIELDS = ("text", "result", "content", "summary")
 
 
@@ -132,7 +134,7 @@ def _cited(text: str, metadata: Fields, left_out: Counter[str]) -> str:
     if not _MARKS.search(text):
         return text
     references = metadata.get("content_references")
-    for reference in map(fields, references if isinstance(references, list) else ()):
+    for reference in map(fields, references[:MOST_CITATIONS] if isinstance(references, list) else ()):
         mark, shown = word(reference.get("matched_text")), reference.get("alt")
         if _MARKS.search(mark) and mark in text:
             if not isinstance(shown, str):

@@ -26,6 +26,7 @@ from hubbub.exchange.model import Found, Problem
 MIB = 1024 * 1024
 _CONVERSATIONS = re.compile(r"conversations(-\d+)?\.json", re.IGNORECASE)
 """One file, or from 2026 on several numbered ones."""
+_HALVES = re.compile("[\ud800-\udfff]")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 """What reading a damaged, encrypted or unusual archive raises."""
 
@@ -171,7 +172,7 @@ class Reading:
             return
         for remark in remarks:
             yield self._problem(name, remark, where)
-        yield Found(name, talk)
+        yield Found(_unicode(name), talk)
 
     def _note(self, name: str, source: IO[bytes], *, alone: bool = False) -> Iterator[Found]:
         data = source.read(self.bounds.chat_bytes + 1)
@@ -184,7 +185,7 @@ class Reading:
             yield self._problem(name, _words(wrong))
             return
         if talk is not None:
-            yield Found(name, talk)
+            yield Found(_unicode(name), talk)
         elif alone:
             yield self._problem(name, "neither an export of ChatGPT nor a note of the Nexus importer")
         else:
@@ -203,12 +204,12 @@ def safe(name: str) -> bool:
 
 
 def _decoded(raw: bytes) -> Json:
-    """Raises ValueError. Half of a surrogate pair, which JavaScript can write and msgspec refuses, is kept."""
+    """Raises ValueError. Half of a surrogate pair, which JavaScript can write and UTF-8 cannot hold, becomes U+FFFD."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         try:
-            return json.loads(raw)
+            return json.loads(_HALVES.sub("\ufffd", json.dumps(json.loads(raw), ensure_ascii=False)))
         except UnicodeDecodeError as wrong:
             raise ValueError(f"it is not UTF-8: byte {wrong.start} of it is 0x{raw[wrong.start]:02x}") from None
         except json.JSONDecodeError as wrong:
@@ -217,6 +218,11 @@ def _decoded(raw: bytes) -> Json:
 
 def _words(wrong: BaseException) -> str:
     return "nested too deep" if isinstance(wrong, RecursionError) else str(wrong) or type(wrong).__name__
+
+
+def _unicode(name: str) -> str:
+    """A name as UTF-8 holds it: file systems have others."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _plain(text: str) -> str:

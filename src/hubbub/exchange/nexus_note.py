@@ -138,13 +138,13 @@ def _bare(value: str) -> str:
 
 def _line(top: str, key: str) -> str:
     mark = r"# Title" if key == "Title" else re.escape(key)
-    found = re.search(rf"^{mark}: (.*?)\s*$", top, re.MULTILINE)
-    return found[1] if found else ""
+    found = re.search(rf"^{mark}: (.*)$", top, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def _heading(top: str) -> str:
-    found = re.search(r"^# (.+?)\s*$", top, re.MULTILINE)
-    return found[1] if found else ""
+    found = re.search(r"^# (.+)$", top, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 @dataclass(slots=True)

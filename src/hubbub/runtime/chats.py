@@ -9,7 +9,7 @@ from typing import TypeVar
 from hubbub.core import tree
 from hubbub.core.errors import ChatBusy, NotFound
 from hubbub.core.types import Chat, ChatId, Item, ItemId, Node, Style, UserId
-from hubbub.ports import ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
+from hubbub.ports import BranchKept, ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
 from hubbub.runtime.feeds import Feeds
 
 Row = TypeVar("Row")
@@ -120,6 +120,22 @@ class Chats:
         await self._store.commit(NodesAdded(nodes), HeadMoved(chat, found.head, head, now))
         self._feeds.changed(user, chat)
         return replace(found, head=head, updated_at=now)
+
+    async def turn(self, user: UserId, chat: ChatId, item: ItemId) -> Chat:
+        """Show the latest branch that has this item; the one shown now is kept. Raises NotFound, ChatBusy, Conflict."""
+        found = await self._idle(user, chat)
+        tree_of = await self._store.chat_tree(user, chat)
+        node = tree_of.find(item)
+        if node is None:
+            raise NotFound(f"there is no item {item!r} in conversation {chat!r}", param="item")
+        leaf = tree_of.leaf(node)
+        if leaf == found.head:
+            return found
+        left = tree_of.left(leaf)
+        kept = [] if left is None else [BranchKept(chat, left)]
+        await self._store.commit(HeadMoved(chat, found.head, leaf, found.updated_at), *kept)
+        self._feeds.changed(user, chat)
+        return replace(found, head=leaf)
 
     async def fork(self, user: UserId, chat: ChatId, *, at: ItemId | None = None, title: str | None = None) -> Chat:
         """A second chat that shares the path up to and including ``at`` (None: all of it). Raises NotFound."""

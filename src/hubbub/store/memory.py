@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import Conflict, NotFound, StorageError
 from hubbub.core.types import (
     Answer,
@@ -173,6 +174,16 @@ class MemoryStore:
         self._check_open()
         row = self._chats.get(chat)
         return self._branches.get(chat, ()) if row and row.user == user else ()
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        self._check_open()
+        row = self._chats.get(chat)
+        if row is None or row.user != user:
+            raise NotFound(f"there is no conversation {chat!r}", param="conversation")
+        leaves = self._branches.get(chat, ())
+        found = {node.hash: node for end in (row.head, *leaves) for node in self._walk(end)}
+        twigs = [Twig(node.hash, node.parent, node.item.id, self._nodes[node.hash][0]) for node in found.values()]
+        return ChatTree(row.head, leaves, twigs)
 
     async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
         self._check_open()

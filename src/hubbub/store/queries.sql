@@ -81,6 +81,16 @@ SELECT leaf FROM branches WHERE chat = ?
 SELECT nodes.hash FROM branches JOIN nodes ON nodes.num = branches.leaf JOIN chats ON chats.id = branches.chat
 WHERE branches.chat = :id AND chats.user = :user ORDER BY branches.rowid
 
+-- :name chat_tree
+-- Upwards from the head and from every leaf; each node once.
+WITH RECURSIVE up (num) AS (
+  SELECT head FROM chats WHERE id = :chat AND head IS NOT NULL
+  UNION SELECT leaf FROM branches WHERE chat = :chat
+  UNION SELECT nodes.parent FROM up JOIN nodes ON nodes.num = up.num WHERE nodes.parent IS NOT NULL
+)
+SELECT nodes.hash, above.hash, json_extract(nodes.doc, '$[0]'), nodes.num
+FROM up JOIN nodes ON nodes.num = up.num LEFT JOIN nodes AS above ON above.num = nodes.parent
+
 -- :name origin_save
 INSERT INTO origins (chat, user, source, name, leaf, original) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (chat) DO UPDATE SET source = excluded.source, name = excluded.name, leaf = excluded.leaf,

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import NotFound, StorageError
 from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, UserId
 from hubbub.ports import AnswerQuery, ChatQuery, Page
@@ -78,6 +79,14 @@ def match(connection: sqlite3.Connection, user: UserId, items: Sequence[Item]) -
 def branches(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> tuple[NodeHash, ...]:
     found = connection.execute(query("branches"), {"id": rows.key(chat_id), "user": rows.key(user)}).fetchall()
     return tuple(NodeHash(leaf) for (leaf,) in found)
+
+
+def chat_tree(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> ChatTree:
+    found = chat(connection, user, chat_id)
+    if found is None:
+        raise NotFound(f"there is no conversation {chat_id!r}", param="conversation")
+    twigs = [Twig(*row) for row in connection.execute(query("chat_tree"), {"chat": found.id})]
+    return ChatTree(found.head, branches(connection, user, chat_id), twigs)
 
 
 def origin(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Origin | None:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hubbub.core.branches import ChatTree
 from hubbub.core.errors import StorageError
 from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, UserId
 from hubbub.ports import AnswerQuery, Change, ChatQuery, JournalEntry, Page
@@ -95,6 +96,9 @@ class SqliteStore:
 
     async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
         return await self._open_readers().run(reads.branches, user, chat)
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        return await self._open_readers().run(reads.chat_tree, user, chat)
 
     async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
         return await self._open_readers().run(reads.origin, user, chat)

@@ -23,7 +23,7 @@ export function Dialog(props: DialogProps): JSX.Element {
     <Kobalte open={props.open} onOpenChange={(open) => !open && props.onClose()} preventScroll={false}>
       <Kobalte.Portal>
         <Kobalte.Overlay class="dialog-overlay" />
-        <div class="dialog-place" classList={{ side: props.side ?? false }}>
+        <div class="dialog-place" classList={{ edge: props.side ?? false }}>
           <Kobalte.Content class={props.wide ? "dialog wide" : "dialog"}>
             <div class="dialog-head">
               <div>

@@ -25,13 +25,21 @@ const SCREENS: readonly [path: string, icon: IconName, label: Parameters<typeof 
   ["/corpus", "corpus", "nav.corpus"],
   ["/engine", "engine", "nav.engine"],
 ];
+const TOUCH = window.matchMedia("(hover: none)").matches;
 const SEARCH_PAUSE_MS = 180;
 
-/** Opens the sidebar; there while it is closed. */
+/** While the sidebar is closed: opens it, and begins a chat. */
 export function SidebarButton(): JSX.Element {
+  const location = useLocation();
+  const navigate = useNavigate();
   return (
     <Show when={!sideOpen() || isNarrow()}>
-      <IconButton icon={isNarrow() ? "menu" : "sidebar"} label={t("nav.open")} onClick={() => setSideOpen(true)} />
+      <div class="row side-closed">
+        <IconButton icon={isNarrow() ? "menu" : "sidebar"} label={t("nav.open")} onClick={() => setSideOpen(true)} />
+        <Show when={location.pathname.startsWith("/chat/")}>
+          <IconButton icon="plus" label={t("chat.new")} onClick={() => navigate("/")} />
+        </Show>
+      </div>
     </Show>
   );
 }
@@ -46,7 +54,7 @@ export function Sidebar(): JSX.Element {
           <img src="/icon.svg" alt="" />
           Hubbub
         </A>
-        <IconButton icon="sidebar" label={t("nav.close")} onClick={() => setSideOpen(false)} />
+        <IconButton icon={isNarrow() ? "close" : "sidebar"} label={t("nav.close")} onClick={() => setSideOpen(false)} />
       </div>
       <nav class="side-do" aria-label={t("nav.label")}>
         <A href="/" class="side-link" aria-current={location.pathname === "/" ? "page" : undefined} onClick={leaveSide} end>
@@ -100,7 +108,7 @@ function Search(props: { value: string; onInput: (text: string) => void }): JSX.
       <input
         ref={input}
         type="search"
-        placeholder={`${t("chat.search")}  ${MOD}+K`}
+        placeholder={TOUCH ? t("chat.search") : `${t("chat.search")}  ${MOD}+K`}
         aria-label={t("chat.search")}
         value={props.value}
         onInput={(event) => props.onInput(event.currentTarget.value)}

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from hubbub.core.types import Chat, ChatId, ItemId, ItemType, Style
 from hubbub.gateway.call import AnyCall, Call, Gateway, NoQuery
-from hubbub.gateway.items import items_in
+from hubbub.gateway.items import item_out, items_in
 from hubbub.gateway.routes.conversations import chat_id, items_page
 from hubbub.gateway.routes.responses import ItemsQuery
 from hubbub.gateway.wire.base import In, Limit, Listed, Order, checked_metadata, listed
-from hubbub.gateway.wire.chats import ChatCreate, ChatDeleted, ChatOut, ChatUpdate, ForkCreate, StyleIn, StyleOut
+from hubbub.gateway.wire.chats import (
+    BranchTurn,
+    ChatCreate,
+    ChatDeleted,
+    ChatOut,
+    ChatUpdate,
+    ForkCreate,
+    StyleIn,
+    StyleOut,
+)
 from hubbub.gateway.wire.items import ItemOut
 from hubbub.ports import ChatQuery
-from hubbub.runtime.chats import ChatEdit
+from hubbub.runtime.chats import ChatEdit, page
 
 PREVIEW_CHARACTERS = 160
 PREVIEW_ITEMS = 8
@@ -30,6 +39,11 @@ class ListQuery(In, frozen=True, kw_only=True):
     after: str | None = None
     limit: Limit = 20
     order: Order = "desc"
+
+
+class ChatItemsQuery(ItemsQuery, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 20
+    branches: bool = False
 
 
 async def index(call: Call[None, ListQuery]) -> Listed[ChatOut]:
@@ -84,8 +98,23 @@ async def fork(call: Call[ForkCreate, NoQuery]) -> ChatOut:
     return await chat_out(call.gateway, twin)
 
 
-async def items(call: Call[None, ItemsQuery]) -> Listed[ItemOut]:
-    return items_page(await call.gateway.chats.items(call.user, chat_id(call)), call.query)
+async def branch(call: Call[BranchTurn, NoQuery]) -> ChatOut:
+    """Show the latest branch that has the item."""
+    turned = await call.gateway.chats.turn(call.user, chat_id(call), ItemId(call.body.item))
+    return await chat_out(call.gateway, turned)
+
+
+async def items(call: Call[None, ChatItemsQuery]) -> Listed[ItemOut]:
+    """With ``branches``, each item names those beside it, itself among them, in the order in which they came."""
+    query, store = call.query, call.gateway.store
+    if not query.branches:
+        return items_page(await call.gateway.chats.items(call.user, chat_id(call)), query)
+    tree = await store.chat_tree(call.user, chat_id(call))
+    nodes = await store.path(call.user, tree.head)
+    ids = [str(node.item.id) for node in nodes]
+    rows = page(nodes, ids, after=query.after, limit=query.limit, descending=query.order == "desc")
+    shown = [msgspec.structs.replace(item_out(n.item), siblings=list(tree.siblings(n.hash))) for n in rows.rows]
+    return listed(shown, [node.item.id for node in rows.rows], rows.has_more)
 
 
 async def chat_out(gateway: Gateway, chat: Chat) -> ChatOut:

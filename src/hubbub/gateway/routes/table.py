@@ -38,7 +38,7 @@ from hubbub.gateway.wire.chat_completions import (
     CompletionUpdate,
     StoredMessage,
 )
-from hubbub.gateway.wire.chats import ChatCreate, ChatDeleted, ChatOut, ChatUpdate, ForkCreate
+from hubbub.gateway.wire.chats import BranchTurn, ChatCreate, ChatDeleted, ChatOut, ChatUpdate, ForkCreate
 from hubbub.gateway.wire.conversations import (
     ConversationCreate,
     ConversationDeleted,
@@ -149,7 +149,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
     Route("GET", _CHAT + "/export", exchange.one, "It as JSON, Markdown or a Nexus note", query=exchange.ExportQuery, scopes=_READ),
-    Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+    Route("POST", _CHAT + "/branch", chats.branch, "Show the latest branch that has an item", ChatOut, BranchTurn, scopes=_WRITE),
+    Route("GET", _CHAT + "/items", chats.items, "Its items; with branches, those beside each", _ITEMS, query=chats.ChatItemsQuery, scopes=_READ),
 
     Route("GET", "/v1/live", live.follow, "All that happens in your chats, as it happens", streams=True, scopes=_READ),
 

@@ -43,6 +43,12 @@ class ForkCreate(In, frozen=True, kw_only=True):
     title: Title | None = None
 
 
+class BranchTurn(In, frozen=True, kw_only=True):
+    """``item``: one on any branch of the chat."""
+
+    item: str
+
+
 class StyleOut(Out, frozen=True, kw_only=True):
     system_prompt: str | None
     model: str | None

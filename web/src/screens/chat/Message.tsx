@@ -94,7 +94,8 @@ function Edit(props: PartProps): JSX.Element {
         ref={(area) =>
           requestAnimationFrame(() => {
             grow(area);
-            area.focus();
+            area.focus({ preventScroll: true });
+            area.closest(".edit")?.scrollIntoView({ block: "nearest" });
             area.setSelectionRange(area.value.length, area.value.length);
           })
         }

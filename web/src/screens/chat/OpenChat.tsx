@@ -103,7 +103,7 @@ export function OpenChat(props: { id: string }): JSX.Element {
           <Messages thread={thread} acts={acts} />
         </Show>
         <div class="chat-foot">
-          <Show when={thread.trouble()}>
+          <Show when={!refused() && thread.trouble()}>
             {(trouble) => (
               <div class="read">
                 <ErrorNote error={new Error(trouble().message || t("chat.failed"))} onRetry={retry} />

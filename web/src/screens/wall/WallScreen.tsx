@@ -116,19 +116,26 @@ function sameStates(a: ReadonlyMap<string, State>, b: ReadonlyMap<string, State>
 
 function Tile(props: { id: string }): JSX.Element {
   const navigate = useNavigate();
+  const [asleep, setAsleep] = createSignal(false);
   const state = createMemo(() => stateOf(props.id));
-  const queue = createMemo(() => {
+  const place = (): string => {
     const answer = answerOf(props.id);
     if (answer?.state !== "waiting" || answer.end !== null || !answer.position) return "";
-    const place = t("chat.queue", { position: answer.position });
-    return answer.estimate_s ? `${place} · ${duration(answer.estimate_s)}` : place;
-  });
-  const text = createMemo(() => {
-    const answer = answerOf(props.id);
-    return queue() || answer?.text || (chat(props.id)?.preview ?? "");
-  });
+    const said = t("chat.queue", { position: answer.position });
+    return answer.estimate_s ? `${said} · ${duration(answer.estimate_s)}` : said;
+  };
+  // What is not written now is named by itself, so that a tile shows its beginning.
+  const source = (): string => (place() ? "" : (answerOf(props.id)?.response ?? ""));
+  const text = (): string => place() || answerOf(props.id)?.text || (chat(props.id)?.preview ?? "");
   return (
-    <li class={`tile ${state()}`}>
+    <li
+      ref={(tile) =>
+        tile.addEventListener("contentvisibilityautostatechange", (event) =>
+          setAsleep((event as Event & { skipped: boolean }).skipped),
+        )
+      }
+      class={`tile ${state()}`}
+    >
       <a
         href={`/chat/${props.id}`}
         onClick={(event) => {
@@ -142,7 +149,7 @@ function Tile(props: { id: string }): JSX.Element {
           <span class="tile-title">{titleOf(props.id)}</span>
         </span>
         <span class="tile-text">
-          <Ticker source={queue() ? "" : (answerOf(props.id)?.response ?? "")} text={text()} />
+          <Ticker source={source()} text={text()} asleep={asleep()} />
         </span>
       </a>
     </li>
