@@ -27,9 +27,12 @@ export interface ChartProps {
   /** Powers of ten along x, along y. */
   logX?: boolean;
   logY?: boolean;
+  /** What x is; stands below it. */
+  xLabel?: string;
   xShown?: (value: number) => string;
   yShown?: (value: number) => string;
   yMin?: number;
+  yMax?: number;
 }
 
 export function Chart(props: ChartProps): JSX.Element {
@@ -85,7 +88,8 @@ function optionsOf(props: ChartProps, place: HTMLElement): uPlot.Options {
   const axis = { stroke: soft, grid, ticks: grid, font };
   const say = (shown: ((value: number) => string) | undefined) => (_: unknown, values: number[]): string[] =>
     values.map((value) => (value === null ? "" : (shown ?? number)(value)));
-  const xAxis: uPlot.Axis = props.time ? axis : { ...axis, values: say(props.xShown) };
+  const below = props.xLabel ? { label: props.xLabel, labelFont: font, labelSize: 20 } : {};
+  const xAxis: uPlot.Axis = props.time ? axis : { ...axis, ...below, values: say(props.xShown) };
   const floor = props.yMin;
   return {
     width: place.clientWidth,
@@ -95,12 +99,13 @@ function optionsOf(props: ChartProps, place: HTMLElement): uPlot.Options {
       x: { time: props.time ?? false, distr: props.logX ? 3 : 1 },
       y: {
         distr: props.logY ? 3 : 1,
-        ...(floor === undefined || props.logY ? {} : { range: (_: uPlot, _min: number, max: number): [number, number] => [floor, Math.max(max * 1.08, floor + 1)] }),
+        ...(floor === undefined || props.logY ? {} : { range: (_: uPlot, _min: number, max: number): [number, number] => [floor, props.yMax ?? (max > floor ? floor + (max - floor) * 1.08 : floor + 1)] }),
       },
     },
     axes: [xAxis, { ...axis, size: 58, values: say(props.yShown) }],
     series: [
-      props.time || !props.xShown ? {} : { value: (_: unknown, value: number | null) => (value === null ? "–" : (props.xShown ?? number)(value)) },
+      props.time || !props.xShown ? {} : {
+        ...(props.xLabel ? { label: props.xLabel } : {}), value: (_: unknown, value: number | null) => (value === null ? "–" : (props.xShown ?? number)(value)) },
       ...props.series.map((one, index) => {
         const stroke = colour(place, `--series-${one.colour ?? (index % 5) + 1}`);
         return {
