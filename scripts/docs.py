@@ -40,6 +40,8 @@ COMMANDS = (
     ("store", "stats"),
     ("keys",),
     *(("keys", name) for name in ("create", "list", "show", "revoke", "users", "weight")),
+    ("corpus",),
+    *(("corpus", name) for name in ("preview", "run", "export")),
     ("config",),
     ("config", "show"),
     ("version",),
