@@ -13,6 +13,7 @@ import type { Chat } from "../api/types";
 import { t } from "../i18n";
 import { watchLive } from "../live";
 import { toast } from "../parts/Toast";
+import { keepDraft } from "./drafts";
 
 const [chats, setChats] = createStore<Record<string, Chat>>({});
 const [hidden, setHidden] = createSignal<ReadonlySet<string>>(new Set());
@@ -125,7 +126,10 @@ export function deleteChat(id: string): void {
     action: { label: t("common.undo"), run: show },
     onGone: () => {
       api.deleteChat(id, true).then(
-        () => forgetChats([id]),
+        () => {
+          forgetChats([id]);
+          keepDraft(id, "");
+        },
         (error: unknown) => {
           show();
           toast({ text: words(error), bad: true });

@@ -130,9 +130,9 @@ function Tile(props: { id: string }): JSX.Element {
     const said = t("chat.queue", { position: answer.position });
     return answer.estimate_s ? `${said} · ${duration(answer.estimate_s)}` : said;
   };
-  // What is not written now is named by itself, so that a tile shows its beginning.
-  const source = (): string => (place() ? "" : (answerOf(props.id)?.response ?? ""));
-  const text = (): string => place() || answerOf(props.id)?.text || (chat(props.id)?.preview ?? "");
+  // Of an answer the end is shown, of anything else the beginning.
+  const source = (): string => (!place() && answerOf(props.id)?.text ? (answerOf(props.id)?.response ?? "") : "");
+  const text = (): string => (source() && answerOf(props.id)?.text) || place() || (chat(props.id)?.preview ?? "");
   return (
     <li
       ref={(tile) =>
@@ -140,7 +140,7 @@ function Tile(props: { id: string }): JSX.Element {
           setAsleep((event as Event & { skipped: boolean }).skipped),
         )
       }
-      class={`tile ${state()}`}
+      class={`tile ${state()}${source() ? " told" : ""}`}
     >
       <a
         href={`/chat/${props.id}`}
