@@ -26,7 +26,7 @@ export const editChat = (
 
 /** The last items first; `before`: those above that one. */
 export const listItems = (id: string, before?: string, signal?: AbortSignal): Promise<Listed<Item>> =>
-  get(`${path(id)}/items`, { order: "desc", limit: 100, after: before, branches: true }, signal);
+  get(`${path(id)}/items`, { order: "desc", limit: 200, after: before, branches: true }, signal);
 
 /** Shows the branch that `item` is in. */
 export const switchBranch = (id: string, item: string): Promise<Chat> => post(`${path(id)}/branch`, { item });

@@ -118,7 +118,6 @@ export interface Session {
   user: string | null;
   admin: boolean;
   oidc: { name: string } | null;
-  csrf?: string;
 }
 
 export interface BroadcastBody {
