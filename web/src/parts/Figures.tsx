@@ -22,9 +22,9 @@ export function Tile(props: { label: string; value: JSX.Element; note?: JSX.Elem
   );
 }
 
-export function Tiles(props: { children: JSX.Element; stale?: boolean }): JSX.Element {
+export function Tiles(props: { children: JSX.Element; columns?: 3 | 4 | 5 }): JSX.Element {
   return (
-    <div class="tiles" classList={{ stale: props.stale ?? false }}>
+    <div class={`tiles columns-${props.columns ?? 0}`}>
       {props.children}
     </div>
   );

@@ -45,7 +45,8 @@ export function poll<T>(ask: () => Promise<T>, everyMs: () => number, taken?: (v
     window.clearTimeout(timer);
     document.removeEventListener("visibilitychange", woken);
   });
-  void round();
+  // Not before the caller has what this returns: its rhythm may ask it.
+  queueMicrotask(() => void round());
   return {
     value,
     error,

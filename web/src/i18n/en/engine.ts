@@ -20,6 +20,8 @@ export default {
   "engine.half": "half within {time}",
   "engine.p50": "50 %",
   "engine.p95": "95 %",
+  "engine.ready": "Engines ready",
+  "engine.readyOf": "{ready} of {all}",
   "engine.chartSpeed": "Tokens a second",
   "engine.chartRequests": "Requests",
   "engine.chartShares": "KV cache and prefix hits",

@@ -47,6 +47,7 @@ export default {
   "plan.firstWord": "First word, 95 % within",
   "plan.between": "Between words, 95 %",
   "plan.timeTo": "Time to {size}",
+  "plan.costOf": "Cost of {size}",
   "plan.memory": "Memory",
   "plan.memoryOf": "{size}, weights in {quant}",
   "plan.weights": "Weights",

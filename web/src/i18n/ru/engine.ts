@@ -21,6 +21,8 @@ export default {
   "engine.half": "половина — за {time}",
   "engine.p50": "50 %",
   "engine.p95": "95 %",
+  "engine.ready": "Движков готово",
+  "engine.readyOf": "{ready} из {all}",
   "engine.chartSpeed": "Токенов в секунду",
   "engine.chartRequests": "Запросы",
   "engine.chartShares": "KV-кэш и попадания",

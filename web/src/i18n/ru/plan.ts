@@ -48,6 +48,7 @@ export default {
   "plan.firstWord": "Первое слово, 95 % — за",
   "plan.between": "Между словами, 95 %",
   "plan.timeTo": "До {size} текста",
+  "plan.costOf": "Цена {size} текста",
   "plan.memory": "Память",
   "plan.memoryOf": "{size}, веса в {quant}",
   "plan.weights": "Веса",

@@ -14,7 +14,7 @@ import { Icon } from "../../parts/Icon";
 import { Panel } from "../../parts/Panel";
 import { EmptyState, ErrorNote, Spinner } from "../../parts/States";
 import { toast } from "../../parts/Toast";
-import { poll } from "../../parts/poll";
+import { type Polled, poll } from "../../parts/poll";
 import { Screen } from "../Screen";
 import { StateBadge, amount, measure, measured, reason, remaining, share } from "./words";
 
@@ -26,7 +26,7 @@ const going = (one: Corpus | undefined): boolean => one?.state === "running" || 
 
 export default function Run(props: { name: string }): JSX.Element {
   const [past, setPast] = createSignal<readonly CorpusProgress[]>([]);
-  const found = poll(
+  const found: Polled<Corpus> = poll(
     () => getCorpus(props.name),
     () => (going(found.value()) ? LIVE_MS : STILL_MS),
     (one) => {
@@ -195,7 +195,7 @@ function Live(props: { corpus: Corpus; live: CorpusProgress; past: readonly Corp
   const percent = (value: number): string => number(value, { style: "percent", maximumFractionDigits: 1 });
   return (
     <>
-      <Tiles>
+      <Tiles columns={5}>
         <Tile label={t("corpus.acceptRate")} value={percent(props.live.accept_rate)} note={t("corpus.items", { n: props.live.items })} />
         <Tile label={t("corpus.recordsKept")} value={number(props.live.records)} note={bytes(props.live.bytes)} />
         <Tile label={t("corpus.tokensS")} value={number(props.live.tokens_s, { maximumSignificantDigits: 3 })} note={t("corpus.perSecond", { size: bytes(props.live.bytes_s) })} />

@@ -35,21 +35,21 @@ export default function EngineScreen(): JSX.Element {
             </Show>
           }
         >
-          {(now) => <Gauges room={now()} />}
+          {(now) => <Gauges room={now()} engines={engines.value()} />}
         </Show>
         <Engines engines={engines.value()} error={engines.error()} room={room.value()} onChanged={engines.refresh} />
-        <Show when={room.value()}>{(now) => <Users room={now()} />}</Show>
       </div>
     </Screen>
   );
 }
 
-function Gauges(props: { room: Room }): JSX.Element {
+function Gauges(props: { room: Room; engines: Engine[] | undefined }): JSX.Element {
   const now = (name: Gauge): number | null => props.room.now[name];
   const past = (name: Gauge): (number | null)[] => props.room.history[name];
   const running = (): number => (now("running_chat") ?? 0) + (now("running_bulk") ?? 0);
   const waiting = (): number => (now("waiting_chat") ?? 0) + (now("waiting_bulk") ?? 0);
   const chart = (...names: Gauge[]): (number | null)[][] => [props.room.times, ...names.map(past)];
+  const ready = (): number => props.engines?.filter((one) => one.ready).length ?? 0;
   const speeds = createMemo(() => chart("output_tokens_s", "input_tokens_s"));
   const requests = createMemo(() => chart("running_chat", "running_bulk", "waiting_chat", "waiting_bulk"));
   const first = createMemo(() => chart("ttft_p50_s", "ttft_p95_s"));
@@ -57,7 +57,7 @@ function Gauges(props: { room: Room }): JSX.Element {
   const shares = createMemo(() => chart("kv_fill", "cache_hits"));
   return (
     <>
-      <Tiles>
+      <Tiles columns={4}>
         <Tile label={t("engine.tokensOut")} value={rate(now("output_tokens_s"))} note={t("engine.tokensIn", { rate: rate(now("input_tokens_s")) })}>
           <Spark values={past("output_tokens_s")} />
         </Tile>
@@ -75,6 +75,12 @@ function Gauges(props: { room: Room }): JSX.Element {
         </Tile>
         <Tile label={t("engine.ttft")} value={seconds(now("ttft_p95_s"))} note={t("engine.half", { time: seconds(now("ttft_p50_s")) })} />
         <Tile label={t("engine.itl")} value={seconds(now("itl_p95_s"))} note={t("engine.half", { time: seconds(now("itl_p50_s")) })} />
+        <Tile
+          label={t("engine.ready")}
+          value={props.engines ? t("engine.readyOf", { ready: ready(), all: props.engines.length }) : "–"}
+          tone={props.engines && ready() < props.engines.length ? "bad" : undefined}
+          note={props.engines && [...new Set(props.engines.flatMap((one) => one.models))].join(", ")}
+        />
       </Tiles>
       <div class="panels">
         <Panel title={t("engine.chartSpeed")} aside={t("engine.tenMinutes")}>
@@ -148,6 +154,7 @@ function Gauges(props: { room: Room }): JSX.Element {
             height={150}
           />
         </Panel>
+        <Users room={props.room} />
       </div>
     </>
   );

@@ -215,7 +215,7 @@ function Export(): JSX.Element {
                 <p class="soft small">{t(`import.formatText.${format}`)}</p>
               </div>
               <a class={buttonClass("plain", true)} href={exportAllUrl(format)} download="" rel="external" aria-label={t("import.downloadAs", { format: t(`import.format.${format}`) })}>
-                <Icon name="export" />
+                <Icon name="import" />
                 {t("import.download")}
               </a>
             </li>

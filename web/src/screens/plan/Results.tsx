@@ -50,7 +50,7 @@ function Headline(props: { wish: Wish; shown: Shown }): JSX.Element {
   const resident = (): Figure | undefined => props.shown.memory?.chats_resident;
   return (
     <Show when={props.shown.memory ?? props.shown.chats ?? props.shown.corpus}>
-      <Tiles>
+      <Tiles columns={3}>
         <Tile
           label={t("plan.resident")}
           value={resident() ? number(resident()!.value) : "…"}
@@ -74,6 +74,11 @@ function Headline(props: { wish: Wish; shown: Shown }): JSX.Element {
           label={t("plan.timeTo", { size: bytes(props.wish.bytes) })}
           value={props.shown.corpus ? longTime(props.shown.corpus.time.value) : "…"}
           note={props.shown.corpus && band(props.shown.corpus.time)}
+        />
+        <Tile
+          label={t("plan.costOf", { size: bytes(props.wish.bytes) })}
+          value={props.shown.corpus ? usd((props.shown.corpus.rent ?? props.shown.corpus.own).value) : "…"}
+          note={props.shown.corpus && band(props.shown.corpus.rent ?? props.shown.corpus.own)}
         />
       </Tiles>
     </Show>
