@@ -165,7 +165,7 @@ class Hub:
         answer = self._answer(ask, question, pool.model, asked)
         run = self._run(answer, question.messages, asked)
         run.parent = question.input
-        self._dispatcher.reserve(run.request, run)
+        self._dispatcher.reserve(run.request, run, patient=ask.background)
         try:
             await self._store.commit(*opening(answer, question))
         except BaseException:
