@@ -19,5 +19,6 @@ export default defineConfig({
   server: {
     proxy: Object.fromEntries(["/v1", "/auth", "/health", "/metrics"].map((path) => [path, { target: server, changeOrigin: true }])),
   },
-  test: { environment: "jsdom", include: ["tests/**/*.test.ts"] },
+  // Only what needs a document asks for one: it costs more than all the tests.
+  test: { environment: "node", include: ["tests/**/*.test.ts"] },
 });

@@ -26,7 +26,7 @@ export const editChat = (
 
 /** The last items first; `before`: those above that one. */
 export const listItems = (id: string, before?: string, signal?: AbortSignal): Promise<Listed<Item>> =>
-  get(`${path(id)}/items`, { order: "desc", limit: 100, after: before, branches: true }, signal);
+  get(`${path(id)}/items`, { order: "desc", limit: 200, after: before, branches: true }, signal);
 
 /** Shows the branch that `item` is in. */
 export const switchBranch = (id: string, item: string): Promise<Chat> => post(`${path(id)}/branch`, { item });
@@ -54,15 +54,9 @@ export const cancelResponse = (id: string): Promise<ResponseOut> => post(`/v1/re
 
 export const listModels = async (): Promise<ModelOut[]> => (await get<{ data: ModelOut[] }>("/v1/models")).data;
 
-export interface SavedStyle extends Partial<Style> {
+export interface SavedStyle {
   name: string;
-}
-
-const STYLE_FIELDS = ["system_prompt", "model", "temperature", "top_p", "max_tokens", "adapter"] as const;
-
-/** A saved style without its name. */
-export function styleIn(saved: SavedStyle): Partial<Style> {
-  return Object.fromEntries(STYLE_FIELDS.map((field) => [field, saved[field] ?? null]));
+  style: Style;
 }
 
 export const listStyles = async (): Promise<SavedStyle[]> => (await get<{ data: SavedStyle[] }>("/v1/styles")).data;

@@ -19,17 +19,10 @@ export class ApiError extends Error {
   }
 }
 
-let csrf: string | undefined;
 const [signedOut, setSignedOut] = createSignal(false);
 
 /** True once the server has said 401: the shell then shows the sign-in screen. */
-export { signedOut };
-
-/** The token that a session wants with everything that changes something. */
-export function setCsrf(token: string | undefined): void {
-  csrf = token;
-  setSignedOut(false);
-}
+export { setSignedOut, signedOut };
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
@@ -61,7 +54,6 @@ export async function send(method: string, path: string, options: Options = {}):
   const headers: Record<string, string> = {};
   const raw = options.body instanceof Blob || options.body instanceof FormData;
   if (options.body !== undefined && !raw) headers["Content-Type"] = "application/json";
-  if (csrf !== undefined && method !== "GET") headers["X-CSRF-Token"] = csrf;
   let response: Response;
   try {
     response = await fetch(url(path, options.query), {

@@ -1,7 +1,7 @@
 /** Who sits before this page. */
 
 import { createSignal } from "solid-js";
-import { ApiError, get, setCsrf } from "./http";
+import { ApiError, get, setSignedOut } from "./http";
 import type { Session } from "./types";
 
 const OPEN: Session = { mode: "open", signed_in: true, user: "local", admin: true, oidc: null };
@@ -20,7 +20,7 @@ export async function loadSession(): Promise<Session> {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
     found = OPEN;
   }
-  setCsrf(found.csrf);
+  setSignedOut(false);
   setSession(found);
   return found;
 }

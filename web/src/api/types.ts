@@ -36,6 +36,8 @@ export interface Chat {
   context_tokens?: number | null;
   /** Where a search found it. */
   snippet?: string | null;
+  /** The item it was found in. */
+  snippet_item?: string | null;
 }
 
 export interface TextPart {
@@ -116,7 +118,6 @@ export interface Session {
   user: string | null;
   admin: boolean;
   oidc: { name: string } | null;
-  csrf?: string;
 }
 
 export interface BroadcastBody {
@@ -130,5 +131,6 @@ export interface BroadcastBody {
 
 export interface BroadcastOut {
   accepted: { chat: string; response: string }[];
-  refused: { chat: string; error: AnswerError | string }[];
+  /** `chat` is null where a new one was not kept. */
+  refused: { chat: string | null; error: AnswerError }[];
 }

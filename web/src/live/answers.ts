@@ -91,6 +91,10 @@ export class Answers {
     if (answer) this.#forget(answer);
   }
 
+  clear(): void {
+    for (const answer of [...this.byId.values()]) this.#forget(answer);
+  }
+
   #put(answer: Answer): void {
     const older = this.byChat.get(answer.chat);
     if (older && older.response !== answer.response && older.end !== null) this.byId.delete(older.response);

@@ -106,9 +106,13 @@ export function startLive(): void {
   });
 }
 
+/** Closes it, and forgets what it told. */
 export function stopLive(): void {
   stop?.();
   stop = undefined;
+  first = true;
+  answers.clear();
+  draw();
 }
 
 function whole(snapshot: Snapshot): void {

@@ -14,7 +14,7 @@ export interface VirtualListProps<T> {
   /** True while items are put in at the start: what is seen stays where it is. */
   shift?: boolean;
   label?: string;
-  role?: "list" | "log";
+  role?: "region";
   /** Called when less than a screen is left below. */
   onNearEnd?: () => void;
   onScroll?: (offset: number) => void;
@@ -36,7 +36,7 @@ export function VirtualList<T>(props: VirtualListProps<T>): JSX.Element {
       itemSize={props.itemSize}
       shift={props.shift}
       role={props.role}
-      tabindex={props.role === "log" ? 0 : undefined}
+      tabindex={props.role === "region" ? 0 : undefined}
       aria-label={props.label}
       onResize={() => props.onResize?.()}
       onScroll={(offset) => {

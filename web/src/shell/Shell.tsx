@@ -1,7 +1,7 @@
 /** What is around every screen: the sidebar, notices, toasts, keys. Sign-in stands alone. */
 
 import { useLocation, useNavigate, type RouteSectionProps } from "@solidjs/router";
-import { ErrorBoundary, type JSX, Match, Show, Suspense, Switch, createEffect, createSignal, onCleanup, onMount } from "solid-js";
+import { ErrorBoundary, type JSX, Match, Show, Suspense, Switch, createEffect, createSignal, on, onCleanup, onMount } from "solid-js";
 import { signedOut } from "../api/http";
 import { inside, loadSession, session } from "../api/session";
 import { t } from "../i18n";
@@ -54,14 +54,17 @@ export function Shell(props: RouteSectionProps): JSX.Element {
 }
 
 function Inside(props: { children: JSX.Element }): JSX.Element {
-  followChats();
+  const stopFollowing = followChats();
+  const location = useLocation();
   startLive();
   void loadMore();
   void loadModels();
   useShortcuts();
   window.addEventListener("pagehide", settleToasts);
   onCleanup(() => {
+    settleToasts();
     stopLive();
+    stopFollowing();
     window.removeEventListener("pagehide", settleToasts);
   });
   return (
@@ -82,12 +85,15 @@ function Inside(props: { children: JSX.Element }): JSX.Element {
           </div>
         </Show>
         <ErrorBoundary
-          fallback={(error: unknown, reset) => (
-            <div class="empty">
-              <h2>{t("error.screen")}</h2>
-              <ErrorNote error={error} onRetry={reset} />
-            </div>
-          )}
+          fallback={(error: unknown, reset) => {
+            createEffect(on(() => location.pathname, reset, { defer: true }));
+            return (
+              <div class="empty">
+                <h2>{t("error.screen")}</h2>
+                <ErrorNote error={error} onRetry={reset} />
+              </div>
+            );
+          }}
         >
           <Suspense
             fallback={

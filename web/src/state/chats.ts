@@ -6,13 +6,14 @@
  */
 
 import { batch, createMemo, createRoot, createSignal } from "solid-js";
-import { createStore, produce, reconcile } from "solid-js/store";
+import { createStore, produce, reconcile, unwrap } from "solid-js/store";
 import * as api from "../api/chats";
 import { words } from "../api/http";
 import type { Chat } from "../api/types";
 import { t } from "../i18n";
 import { watchLive } from "../live";
 import { toast } from "../parts/Toast";
+import { keepDraft } from "./drafts";
 
 const [chats, setChats] = createStore<Record<string, Chat>>({});
 const [hidden, setHidden] = createSignal<ReadonlySet<string>>(new Set());
@@ -54,7 +55,7 @@ export function putChats(list: readonly Chat[]): void {
 
 function sort(): void {
   setOrder(
-    Object.values(chats)
+    Object.values(unwrap(chats))
       .sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || b.updated_at - a.updated_at)
       .map((one) => one.id),
   );
@@ -125,7 +126,10 @@ export function deleteChat(id: string): void {
     action: { label: t("common.undo"), run: show },
     onGone: () => {
       api.deleteChat(id, true).then(
-        () => forgetChats([id]),
+        () => {
+          forgetChats([id]);
+          keepDraft(id, "");
+        },
         (error: unknown) => {
           show();
           toast({ text: words(error), bad: true });
@@ -137,9 +141,9 @@ export function deleteChat(id: string): void {
 
 export const isHidden = (id: string): boolean => hidden().has(id);
 
-/** Follows the live stream from now on. */
-export function followChats(): void {
-  watchLive({
+/** Follows the live stream; returns what ends it and forgets all: the next one here may be somebody else. */
+export function followChats(): () => void {
+  const stop = watchLive({
     chats: putChats,
     gone: forgetChats,
     whole: (_missed, first) => {
@@ -148,4 +152,10 @@ export function followChats(): void {
       api.listChats({}).then((page) => putChats(page.data), () => undefined);
     },
   });
+  return () => {
+    stop();
+    forgetChats(Object.keys(unwrap(chats)));
+    setHasMore(true);
+    cursor = undefined;
+  };
 }

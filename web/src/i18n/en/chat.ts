@@ -53,6 +53,7 @@ export default {
   "chat.branches": "Branches",
   "chat.branchBefore": "Previous branch",
   "chat.branchAfter": "Next branch",
+  "chat.ready": "The answer is there",
   "chat.thinking": "The answer is on its way",
   "chat.queue": "Number {position} in line",
   "chat.estimate": "about {time}",

@@ -54,6 +54,7 @@ export default {
   "chat.branches": "Ветви",
   "chat.branchBefore": "Предыдущая ветвь",
   "chat.branchAfter": "Следующая ветвь",
+  "chat.ready": "Ответ готов",
   "chat.thinking": "Ответ готовится",
   "chat.queue": "Место в очереди: {position}",
   "chat.estimate": "примерно {time}",

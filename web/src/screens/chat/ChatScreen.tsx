@@ -13,7 +13,7 @@ import { SidebarButton } from "../../shell/Sidebar";
 import { Composer } from "./Composer";
 import { OpenChat } from "./OpenChat";
 import { ModelName, StyleButton, newStyle, setNewStyle } from "./StyleDrawer";
-import { NEW, draft, keepDraft } from "./drafts";
+import { NEW, draft, keepDraft } from "../../state/drafts";
 import "./chat.css";
 
 export function ChatScreen(): JSX.Element {

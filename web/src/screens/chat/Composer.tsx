@@ -4,7 +4,7 @@ import { type JSX, Show, createEffect, createSignal, on, onMount } from "solid-j
 import { t } from "../../i18n";
 import { IconButton } from "../../parts/Button";
 import { places } from "../../shell/Shortcuts";
-import { draft, keepDraft } from "./drafts";
+import { draft, keepDraft } from "../../state/drafts";
 
 const TOUCH = window.matchMedia("(hover: none) and (pointer: coarse)");
 

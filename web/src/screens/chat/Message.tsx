@@ -159,13 +159,13 @@ function Spoken(props: PartProps & { answer: Answer | undefined }): JSX.Element 
 function Waiting(props: { answer: Answer | undefined }): JSX.Element {
   const place = (): number => (props.answer?.state === "waiting" ? (props.answer.position ?? 0) : 0);
   return (
-    <div class="queue-note" role="status">
+    <div class="queue-note">
       <span class="typing" aria-hidden="true">
         <i />
         <i />
         <i />
       </span>
-      <Show when={place() > 0} fallback={<span class="visually-hidden">{t("chat.thinking")}</span>}>
+      <Show when={place() > 0}>
         <span class="soft small numbers">
           {t("chat.queue", { position: place() })}
           <Show when={props.answer?.estimate_s}>{(seconds) => <> · {t("chat.estimate", { time: duration(seconds()) })}</>}</Show>

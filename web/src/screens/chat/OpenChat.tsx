@@ -102,6 +102,9 @@ export function OpenChat(props: { id: string }): JSX.Element {
         <Show when={thread.loaded()} fallback={<Loading thread={thread} />}>
           <Messages thread={thread} acts={acts} />
         </Show>
+        <p class="visually-hidden" role="status">
+          {thread.busy() ? t("chat.thinking") : thread.loaded() ? t("chat.ready") : ""}
+        </p>
         <div class="chat-foot">
           <Show when={!refused() && thread.trouble()}>
             {(trouble) => (
@@ -195,7 +198,7 @@ function Messages(props: { thread: Thread; acts: Acts }): JSX.Element {
     <div class="messages">
       <VirtualList
         class="messages-list"
-        role="log"
+        role="region"
         label={t("chat.messages")}
         ref={(given) => (handle = given)}
         data={props.thread.rows()}

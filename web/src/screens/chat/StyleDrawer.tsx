@@ -256,7 +256,7 @@ function Saved(props: { style: Style; onChoose: (style: Partial<Style>) => void 
           <For each={styles()}>
             {(saved) => (
               <li class="chip">
-                <button type="button" onClick={() => props.onChoose(api.styleIn(saved))}>
+                <button type="button" onClick={() => props.onChoose(saved.style)}>
                   {saved.name}
                 </button>
                 <IconButton

@@ -170,9 +170,8 @@ export function createThread(id: string): Thread {
   onCleanup(
     watchLive({
       ended,
-      whole: (missed, first) => {
-        if (!first || missed.includes(id)) start();
-      },
+      // What ended just before the snapshot is in neither.
+      whole: () => start(),
       chats: (changed) => {
         const mine = changed.find((one) => one.id === id);
         // Asked, or switched, from elsewhere.

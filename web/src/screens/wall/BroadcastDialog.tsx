@@ -184,16 +184,12 @@ export function BroadcastDialog(props: { shown: readonly string[]; onClose: () =
 }
 
 function Refused(props: { list: BroadcastOut["refused"] }): JSX.Element {
-  const reason = (): string => {
-    const first = props.list[0]?.error;
-    return typeof first === "string" ? first : (first?.message ?? "");
-  };
   return (
     <Show when={props.list.length > 0}>
       <div class="note warn" role="alert">
         <Icon name="warning" />
         <div class="note-text">
-          {t("wall.refused", { n: props.list.length })} {reason()}
+          {t("wall.refused", { n: props.list.length })} {props.list[0]?.error.message}
         </div>
       </div>
     </Show>

@@ -6,7 +6,7 @@
  */
 
 import { useNavigate } from "@solidjs/router";
-import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onMount } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onMount, untrack } from "solid-js";
 import { duration, t } from "../../i18n";
 import { answerOf } from "../../live";
 import { Button } from "../../parts/Button";
@@ -44,14 +44,20 @@ export default function WallScreen(): JSX.Element {
   };
   // By age, which does not change: tiles stay where they are while their chats are written to.
   const all = createMemo(
-    () => [...chatIds()].sort((a, b) => (chat(b)?.created_at ?? 0) - (chat(a)?.created_at ?? 0) || (a < b ? 1 : -1)),
+    () => {
+      const ids = [...chatIds()];
+      return untrack(() => {
+        const made = new Map(ids.map((id) => [id, chat(id)?.created_at ?? 0]));
+        return ids.sort((a, b) => (made.get(b) ?? 0) - (made.get(a) ?? 0) || (a < b ? 1 : -1));
+      }).slice(0, limit());
+    },
     [],
     { equals: same },
   );
   const states = createMemo(() => new Map(all().map((id) => [id, stateOf(id)])), new Map<string, State>(), { equals: sameStates });
   const count = (state: State): number => [...states().values()].filter((one) => one === state).length;
   const shown = createMemo(
-    () => all().filter((id) => filter() === "all" || states().get(id) === filter()).slice(0, limit()),
+    () => all().filter((id) => filter() === "all" || states().get(id) === filter()),
     [],
     { equals: same },
   );
@@ -92,7 +98,7 @@ export default function WallScreen(): JSX.Element {
           <ul class="tiles" classList={{ large: size() === "large" }} aria-label={t("chat.list")}>
             <For each={shown()}>{(id) => <Tile id={id} />}</For>
           </ul>
-          <Show when={hasMore() || all().length > limit()}>
+          <Show when={hasMore() || chatIds().length > limit()}>
             <div class="wall-more">
               <Button busy={loading()} onClick={more}>
                 {t("common.more")}
@@ -124,9 +130,9 @@ function Tile(props: { id: string }): JSX.Element {
     const said = t("chat.queue", { position: answer.position });
     return answer.estimate_s ? `${said} · ${duration(answer.estimate_s)}` : said;
   };
-  // What is not written now is named by itself, so that a tile shows its beginning.
-  const source = (): string => (place() ? "" : (answerOf(props.id)?.response ?? ""));
-  const text = (): string => place() || answerOf(props.id)?.text || (chat(props.id)?.preview ?? "");
+  // Of an answer the end is shown, of anything else the beginning.
+  const source = (): string => (!place() && answerOf(props.id)?.text ? (answerOf(props.id)?.response ?? "") : "");
+  const text = (): string => (source() && answerOf(props.id)?.text) || place() || (chat(props.id)?.preview ?? "");
   return (
     <li
       ref={(tile) =>
@@ -134,7 +140,7 @@ function Tile(props: { id: string }): JSX.Element {
           setAsleep((event as Event & { skipped: boolean }).skipped),
         )
       }
-      class={`tile ${state()}`}
+      class={`tile ${state()}${source() ? " told" : ""}`}
     >
       <a
         href={`/chat/${props.id}`}
