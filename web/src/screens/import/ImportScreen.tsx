@@ -3,12 +3,14 @@
 import "./import.css";
 import { A } from "@solidjs/router";
 import { For, type JSX, Show, createSignal } from "solid-js";
+import { listChats } from "../../api/chats";
 import { type ExportFormat, type Imported, exportAllUrl, importFile } from "../../api/exchange";
 import { bytes, number, t } from "../../i18n";
 import { Button, buttonClass } from "../../parts/Button";
 import { Icon } from "../../parts/Icon";
 import { Panel } from "../../parts/Panel";
 import { ErrorNote, Spinner } from "../../parts/States";
+import { putChats } from "../../state/chats";
 import { Screen } from "../Screen";
 import { type Dropped, dropped, picked, takes } from "./files";
 
@@ -32,6 +34,8 @@ export default function ImportScreen(): JSX.Element {
       change(next, { state: "sending" });
       try {
         change(next, { state: "done", result: await importFile(next.name, next.file) });
+        // The live stream does not tell of them.
+        listChats({}).then((page) => putChats(page.data), () => undefined);
       } catch (error) {
         change(next, { state: "failed", error });
       }
