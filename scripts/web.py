@@ -43,7 +43,7 @@ def build(root: Path = ROOT) -> bool:
     return True
 
 
-def test(root: Path = ROOT) -> None:
+def check_logic(root: Path = ROOT) -> None:
     """Raises BuildError."""
     build(root)
     _npm(root, ("run", "--silent", "types"), ("test", "--silent"))
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> int:
         return 0 if is_built() else 1
     try:
         if "--test" in arguments:
-            test()
+            check_logic()
         elif build():
             print("web: the page is built into src/hubbub/web")
     except BuildError as error:
