@@ -79,7 +79,7 @@ def _name(route: Described) -> str:
 
 
 def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
-    """Where the id of what was made can be used. Not to fork and branch: what is missing there may be the item they name."""
+    """Where the id of what was made can be used. Not to fork and branch, which name an item: that may be what is missing."""
     if made.method != "POST" or (made.body is None and made.form is None):
         return {}
     links: dict[str, Json] = {}
