@@ -79,7 +79,7 @@ def _name(route: Described) -> str:
 
 
 def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
-    """Where the id of what was made can be used. Not to fork and branch, which name an item: that may be what is missing."""
+    """Where the id of what was made can be used. Not to fork and branch: they name an item, too."""
     if made.method != "POST" or (made.body is None and made.form is None):
         return {}
     links: dict[str, Json] = {}
