@@ -43,6 +43,8 @@ COMMANDS = (
     ("chats", "export"),
     ("keys",),
     *(("keys", name) for name in ("create", "list", "show", "revoke", "users", "weight")),
+    ("corpus",),
+    *(("corpus", name) for name in ("preview", "run", "export")),
     ("config",),
     ("config", "show"),
     ("version",),

@@ -60,7 +60,7 @@ ROWS_PER_PLACE, MOST_ROWS = 2, 512
 """Lines of batches asked at once, for each sequence that engines decode together: some wait where one comes free."""
 
 WAYS_IN = (
-    "Make a key with `hubbub keys create`, or listen on 127.0.0.1, "
+    "Make a key with `hubbub keys create`, or say --first-admin to make an admin at the page, or listen on 127.0.0.1, "
     "or say --open-to-everyone to let in whoever can connect"
 )
 
@@ -356,6 +356,8 @@ async def opened(settings: Settings, listener: socket.socket, weights: dict[str,
         stack.callback(members.close)
         provider = IdentityProvider(settings.oidc, SystemClock()) if settings.oidc.issuer else None
         if not ring.usable and members.first_start:
+            if network and not server.first_admin:
+                raise ConfigError(f"{server.host} is open to the network, and there is no key yet. {WAYS_IN}")
             log.warning("nobody can come in yet: make the first admin, or a key", extra={"action": "keys"})
         proxies = words(server.trusted_proxies)
         yield Doors(ring, words(server.hosts), origins, network, proxies, members, provider)

@@ -26,6 +26,7 @@ from hubbub.core.types import (
     Answer,
     AnswerId,
     AnswerKind,
+    AnswerStatus,
     Chat,
     ChatId,
     Chunk,
@@ -39,6 +40,8 @@ from hubbub.core.types import (
     Origin,
     Request,
     RequestId,
+    Style,
+    Usage,
     UserId,
 )
 
@@ -133,6 +136,21 @@ class OriginSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class StyleSaved:
+    """A style that a user keeps by a name, new or changed."""
+
+    user: UserId
+    name: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True)
+class StyleDeleted:
+    user: UserId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatDeleted:
     """Also removes the nodes that no other chat, answer or node needs."""
 
@@ -154,7 +172,18 @@ class AnswerDeleted:
     answer: AnswerId
 
 
-Change = NodesAdded | ChatSaved | HeadMoved | BranchKept | OriginSaved | ChatDeleted | AnswerSaved | AnswerDeleted
+Change = (
+    NodesAdded
+    | ChatSaved
+    | HeadMoved
+    | BranchKept
+    | OriginSaved
+    | StyleSaved
+    | StyleDeleted
+    | ChatDeleted
+    | AnswerSaved
+    | AnswerDeleted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +197,38 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChatQuery:
-    """A page of one user's chats, by last change. ``after`` is the last id of the page before. ``search`` matches the
-    title or any text of the chat's path, without regard to case."""
+    """A page of one user's chats, by last change. ``after`` is the last id of the page before. ``search``: all its
+    words are in the title, or in one text of the chat's path, without regard to case. ``pinned_first``: those before
+    all others, whatever the order."""
 
     search: str = ""
     after: ChatId | None = None
     limit: int = 20
     descending: bool = True
+    pinned_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """The end of an answer, without its words."""
+
+    id: AnswerId
+    status: AnswerStatus
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a list shows of a chat beside itself.
+
+    ``items``: how many its path has. ``last``: its last message, if it is near the end. ``answer``: the stored one that
+    said the last item, else the latest asked in this chat. ``found``: the last item that has what was searched for.
+    """
+
+    items: int = 0
+    last: Item | None = None
+    answer: LastAnswer | None = None
+    found: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +262,18 @@ class ChatStore(Protocol):
         """Raises NotFound (param ``after``) for a cursor that is not one of this user's chats."""
         ...
 
+    async def glance(self, chat: Chat, search: str = "") -> Glance:
+        """Raises NotFound for a head that is not there any more."""
+        ...
+
     async def answer(self, user: UserId, answer: AnswerId) -> Answer | None: ...
 
     async def answers(self, user: UserId, query: AnswerQuery) -> Page[Answer]:
         """Raises NotFound (param ``after``) for a cursor that is not one of this user's answers."""
+        ...
+
+    async def styles(self, user: UserId) -> Mapping[str, Style]:
+        """Those that the user keeps, by name."""
         ...
 
 

@@ -71,6 +71,12 @@ class ServerConfig:
         default=False,
         metadata={"help": "listen beyond loopback though nobody needs a key: whoever can connect is let in"},
     )
+    first_admin: bool = field(
+        default=False,
+        metadata={
+            "help": "listen beyond loopback before there is a key or a user: a code is printed that makes an admin"
+        },
+    )
 
     def __post_init__(self) -> None:
         """Raises ValueError."""

@@ -35,7 +35,7 @@ SLOW = Pace(base=0.002, per_sequence=0.0, per_context_token=0.0, per_prefill_tok
 
 
 def a_recipe(target: str = "20KB", more: str = "") -> str:
-    return RECIPE.format(target=target, least=60, more=more)
+    return RECIPE.format(target=target, least=60, every=100, more=more)
 
 
 @asynccontextmanager

@@ -126,12 +126,14 @@ BODIES: dict[str, Any] = {
     "ChatUpdate": {"title": "mine now"},
     "ForkCreate": {},
     "BranchTurn": {"item": "msg_none"},
+    "StyleIn": {},
 }
 UNKNOWN = {
     "response_id": "resp_none",
     "completion_id": "chatcmpl-none",
     "conversation_id": "conv_none",
     "item_id": "msg_none",
+    "style": "style_none",
     "file_id": "file-none",
     "batch_id": "batch_none",
     "name": "corpus_none",
@@ -166,9 +168,11 @@ async def owned(door: Locked) -> Owned:
         "batch_id": batch["id"],
         "conversation_id": chat["id"],
         "item_id": items["data"][0]["id"],
+        "style": "anns",
         "response_id": response["id"],
         "completion_id": completion["id"],
     }
+    await door.call("ann", "PUT", "/v1/styles/anns", {"system_prompt": "secret"})
     return Owned(ids, running["id"], [item["id"] for item in items["data"]])
 
 
@@ -181,6 +185,8 @@ async def test_every_route_hides_what_is_another_users(tmp_path: Path) -> None:
             if "{" not in route.path or route.path in SHARED:
                 continue
             walked.add((route.method, route.path))
+            if route.method == "PUT":
+                continue  # makes what is not there, in the caller's own name: the next test
             body = BODIES[route.body.__name__] if route.body else None
             theirs = anns.path(route)
             none = anns.path(route, **UNKNOWN)
@@ -204,7 +210,7 @@ async def test_every_route_hides_what_is_another_users(tmp_path: Path) -> None:
 
 def neutral(said: Any) -> str:
     """What was said, without the ids that were asked for."""
-    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_|corpus_|key_)\w+", "ID", json.dumps(said))
+    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_|corpus_|key_|style_|anns)\w*", "ID", json.dumps(said))
 
 
 async def test_every_list_is_empty_and_takes_no_cursor_of_another_user(tmp_path: Path) -> None:
@@ -258,6 +264,26 @@ async def test_another_users_ids_in_a_body_are_not_there_either(tmp_path: Path) 
             status, said, _ = await door.call("bob", "POST", path, body)
             assert (status, said["error"]["param"]) == (404, param), said
         await door.call("ann", "POST", f"/v1/responses/{anns.live}/cancel")
+
+
+async def test_styles_of_the_same_name_are_each_users_own() -> None:
+    async with locked(a_key("ann"), a_key("bob")) as door:
+        for name in ("ann", "bob"):
+            await door.call(name, "PUT", "/v1/styles/brief", {"system_prompt": f"of {name}"})
+        assert (await door.call("bob", "DELETE", "/v1/styles/brief"))[0] == 200
+        _, said, _ = await door.call("ann", "GET", "/v1/styles")
+        assert [row["style"]["system_prompt"] for row in said["data"]] == ["of ann"]
+        assert (await door.call("bob", "GET", "/v1/styles"))[1]["data"] == []
+
+
+async def test_a_broadcast_does_not_reach_another_users_chat() -> None:
+    async with locked(a_key("ann"), a_key("bob")) as door:
+        _, chat, _ = await door.call("ann", "POST", "/v1/chats", {})
+        for wanted in (chat["id"], "conv_none"):
+            body = {"template": "x", "chats": [wanted]}
+            status, said, _ = await door.call("bob", "POST", "/v1/chats/broadcast", body)
+            assert (status, said["accepted"]) == (200, [])
+            assert said["refused"][0]["error"]["code"] == "not_found"
 
 
 async def test_two_keys_of_one_user_see_the_same() -> None:

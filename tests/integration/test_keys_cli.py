@@ -139,10 +139,23 @@ async def test_a_name_that_is_none_or_two(tmp_path: Path) -> None:
 # Beyond loopback ---------------------------------------------------------------------------------------------------
 
 
-async def test_serve_does_not_listen_to_the_network_without_keys(tmp_path: Path) -> None:
-    code, _, err = await hubbub("serve", *FAST, "--host", "0.0.0.0", "--keys", "off", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--host", "0.0.0.0"), "there is no key yet"),
+        (("--host", "0.0.0.0", "--keys", "required"), "there is no key yet"),
+        (("--host", "::"), "there is no key yet"),
+        (("--host", "0.0.0.0", "--keys", "off"), "server.keys is off"),
+    ],
+)
+async def test_serve_does_not_listen_to_the_network_without_a_key(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    if arguments[1] == "::" and not socket.has_ipv6:
+        arguments = ("--host", "0.0.0.0")
+    code, _, err = await hubbub("serve", *FAST, *arguments, cwd=tmp_path)
     assert code == 2
-    assert "server.keys is off" in err
+    assert says in err
     assert "hubbub keys create" in err
     assert "--open-to-everyone" in err
 
@@ -150,7 +163,7 @@ async def test_serve_does_not_listen_to_the_network_without_keys(tmp_path: Path)
 async def test_the_first_start_on_the_network_prints_the_code_that_makes_an_admin(tmp_path: Path) -> None:
     host = "::" if socket.has_ipv6 else "0.0.0.0"
     log, body = tmp_path / "server.log", {"user": "ann", "password": "correct horse battery"}
-    async with serving(tmp_path, "--host", host) as (url, _), aiohttp.ClientSession() as http:
+    async with serving(tmp_path, "--host", host, "--first-admin") as (url, _), aiohttp.ClientSession() as http:
         near = f"http://127.0.0.1:{url.rpartition(':')[2]}"
         while not (said := re.search(r"setup code (\S+)", log.read_text())):
             await asyncio.sleep(0.02)

@@ -279,7 +279,7 @@ async def test_what_was_ordered_in_a_session_goes_on_without_it_until_the_user_i
     async with begun(files=tmp_path / "files") as (door, root), browser(door) as ann:
         await with_user(root, "ann")
         await ann.sign_in("ann")
-        recipe = RECIPE.format(target="900KB", least=1, more="")
+        recipe = RECIPE.format(target="900KB", least=1, every=100, more="")
         assert (await ann.call("POST", "/v1/corpora", {"name": "c", "recipe": recipe}))[0] == 200
         await ann.call("DELETE", "/v1/session")
         press = door.house.press

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +78,11 @@ async def engine(*faults: FaultRule, voice: Voice = BRIEF, pace: Pace = FAST) ->
         yield url
 
 
-async def begin(*arguments: str, before: Sequence[str] = ()) -> Process:
+async def begin(*arguments: str, before: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Process:
     """``hubbub corpus ...`` as a process, started by the command ``before`` where there is one."""
-    environ = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return await asyncio.create_subprocess_exec(
-        *before, sys.executable, "-m", "hubbub", "corpus", *arguments, stdout=PIPE, stderr=PIPE, env=environ
-    )
+    command = (*before, sys.executable, "-m", "hubbub", "corpus", *arguments)
+    told = {**environ, "HF_HUB_OFFLINE": "1"}
+    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=told)
 
 
 async def corpus(*arguments: str) -> tuple[int, str, str]:
@@ -147,7 +146,9 @@ async def in_process(
                 return LocalProducer(intake, board, session.items, screener, endpoint, settings, hangs)
 
             runner = session.runner(producer, settings, keep=(lambda: kept(runner)) if kept else None)
-            return await runner.run()
+            outcome = await runner.run()
+        await asyncio.to_thread(session.finish)
+        return outcome
 
 
 @dataclass

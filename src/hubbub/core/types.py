@@ -229,7 +229,8 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A durable chat: a pointer (``head``) to the last item of its path. Times are Unix seconds."""
+    """A durable chat: a pointer (``head``) to the last item of its path. Times are Unix seconds. ``named``: its title
+    was given by somebody, and not taken from the first question."""
 
     id: ChatId
     user: UserId
@@ -240,6 +241,8 @@ class Chat:
     style: Style = field(default_factory=Style)
     metadata: Mapping[str, str] = field(default_factory=dict)
     forked_from: ChatId | None = None
+    pinned: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class GivenUp(Exception):
     """An item cannot be done. ``reason``: a short key; ``detail``: in words."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(reason, detail)  # both, so that it can be sent to another process
         self.reason = reason
         self.detail = detail
 

@@ -1,7 +1,8 @@
 """The client of an OpenAI-compatible endpoint: one whole chat completion a call, its faults sorted by what helps.
 
-aiohttp with msgspec, because a record's share of the client's CPU decides how fast a gigabyte can be written: httpx and
-the openai package cost 10 to 50 times as much a request (measured at 64 to 1,024 in flight).
+A record's share of the client's CPU decides how fast a gigabyte can be written: httpx and the openai package cost 10 to
+50 times as much a request as aiohttp (measured at 64 to 1,024 in flight), and aiohttp twice as much as ``http_stream``,
+which asks here. aiohttp looks who is there.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import msgspec
 
 from hubbub.core.errors import ConfigError, HubbubError
 from hubbub.core.types import Message, Role, Sampling
+from hubbub.http_stream import KEEPALIVE_S, HttpPool
 
+PATH = "/v1/chat/completions"
+ANSWER_BYTES = 64 << 20
+"""Of one answer; what is beyond is cut, and then no JSON."""
 CONNECT_S = 5.0
-KEEPALIVE_S = 4.0
-"""Below the 5 s after which uvicorn, under most engines, closes an idle connection: none is reused while it closes."""
 PROBE_S = 10.0
 MESSAGE_CHARS = 300
 
@@ -169,7 +172,7 @@ class Endpoint:
         self.config = config
         self.served = served
         self._session = session
-        self._url = config.base + "/v1/chat/completions"
+        self._pool = HttpPool(config.base, dict(session.headers))
 
     @property
     def name(self) -> str:
@@ -190,7 +193,11 @@ class Endpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         try:
-            yield cls(config, session, await _look(config, session, model))
+            endpoint = cls(config, session, await _look(config, session, model))
+            try:
+                yield endpoint
+            finally:
+                endpoint._pool.close()
         finally:
             await session.close()
 
@@ -201,15 +208,16 @@ class Endpoint:
         try:
             async with (
                 asyncio.timeout(self.config.timeout_s),
-                self._session.post(self._url, data=body, allow_redirects=False) as response,
+                self._pool.post(PATH, body, {}) as exchange,
             ):
-                said = await response.read()
+                said = await exchange.text(ANSWER_BYTES)
+                status, wait = exchange.status, exchange.header("Retry-After")
         except TimeoutError as fault:
             raise RequestFault(FaultKind.TIMEOUT, f"no answer within {self.config.timeout_s:g} s") from fault
-        except (aiohttp.ClientError, OSError) as fault:
+        except OSError as fault:
             raise self._away(fault) from fault
-        if response.status != 200:
-            raise fault_of(response.status, response.headers.get("Retry-After"), said, self.config.api_key)
+        if status != 200:
+            raise fault_of(status, wait, said, self.config.api_key)
         return answered_of(said, name, self.config.aliases)
 
     async def get(self, path: str) -> bytes | None:

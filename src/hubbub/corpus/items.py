@@ -121,6 +121,10 @@ class Items:
         elif known != weights:
             raise ValueError(f"epoch {weights.epoch} has other weights already")
 
+    def recorded(self, start: int) -> tuple[EpochWeights, ...]:
+        """The weights that are known, from epoch ``start`` on."""
+        return tuple(self._weights[epoch] for epoch in range(start, len(self._weights)))
+
     def ready(self, place: int) -> bool:
         return place // self.recipe.epoch in self._weights
 

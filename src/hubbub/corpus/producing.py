@@ -81,7 +81,8 @@ class RunnerConfig:
 
 
 class LocalProducer:
-    """``hangs`` is called when the engine is taken to hang. ``board`` counts requests, faults and tokens."""
+    """``hangs`` is called when the engine is taken to hang. ``board`` counts requests, faults and tokens. ``pressure``:
+    what is known of how much the endpoint takes."""
 
     def __init__(
         self,
@@ -92,12 +93,13 @@ class LocalProducer:
         endpoint: Answering,
         config: RunnerConfig,
         hangs: Callable[[], None] | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         self._intake = intake
         self._board = board
         self._items = items
         self._screener = screener
-        self._slots = Slots(Pressure(config.concurrency), self.fill)
+        self._slots = Slots(pressure or Pressure(config.concurrency), self.fill)
         self._asker = Asker(endpoint, self._slots, board, config.patience, hangs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._screening = 0

@@ -6,11 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from hubbub.core.errors import StorageError
+from hubbub.corpus.converting import parquet_path
+from hubbub.corpus.exports.parquet import made_from
 from hubbub.corpus.reading import Reading, Shard
 from hubbub.corpus.record import Record, decode
 from hubbub.corpus.shards import Done, done_path, unpack
@@ -47,6 +50,7 @@ def verify(folder: Path) -> Report:
         _counts(reading, order, report)
         _markers(folder, reading.shards(), report)
         _strangers(folder, reading.shards(), report)
+        _converted(folder, reading.shards(), report)
         return report
 
 
@@ -171,3 +175,11 @@ def _strangers(folder: Path, shards: Sequence[Shard], report: Report) -> None:
     for path in sorted(folder.glob("shard-*.jsonl.zst")):
         if path.name not in known:
             report.notes.append(f"{path.name}: not of this run's commits; a run that is going on replaces it")
+
+
+def _converted(folder: Path, shards: Sequence[Shard], report: Report) -> None:
+    """Parquet files that are of another state of their shard, where pyarrow is there to tell."""
+    known = {parquet_path(folder, shard.name): shard.sha256 for shard in shards}
+    for path in sorted(folder.glob("shard-*.parquet")) if find_spec("pyarrow") else ():
+        if made_from(path) != known.get(path):
+            report.notes.append(f"{path.name}: not of the shard that is there; a run with --parquet makes it anew")

@@ -123,7 +123,7 @@ class Doors:
         return web.Response(
             status=204,
             headers={
-                "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+                "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
                 "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", "authorization"),
                 "Access-Control-Max-Age": PREFLIGHT_SECONDS,
             },

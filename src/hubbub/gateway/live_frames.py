@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from hubbub.core.errors import NotFound
-from hubbub.core.types import Answer, AnswerStatus, ChatId, Delta, UserId
+from hubbub.core.types import Answer, ChatId, Delta, UserId
 from hubbub.gateway.call import Gateway
 from hubbub.gateway.errors import response_error
 from hubbub.gateway.routes.chats import chat_out
@@ -77,10 +77,6 @@ class _Followed:
         self.numbers.feed(deltas)
         return "".join(delta.text for delta in deltas)
 
-    def state_now(self) -> State:
-        waits = self.live.answer.status is AnswerStatus.QUEUED or self.live.place is not None
-        return "waiting" if waits else "running"
-
 
 class LiveFrames:
     def __init__(self, feed: Feed) -> None:
@@ -116,7 +112,7 @@ class LiveFrames:
 
     def _look_at(self, each: _Followed, frame: LiveFrame) -> None:
         # The answer before its words: an end that is seen has all of them published before it.
-        answer, state, place = each.live.answer, each.state_now(), each.live.place
+        answer, state, place = each.live.answer, each.live.state, each.live.place
         if state != each.state:
             each.state = state
             frame.started.append(LiveStarted(chat=answer.chat or "", response=answer.id, state=state))
@@ -147,7 +143,7 @@ async def _chat(gateway: Gateway, user: UserId, chat_id: ChatId) -> ChatOut | No
 
 def _running(each: _Followed) -> LiveRunning:
     answer, place = each.live.answer, each.live.place
-    each.state, each.place = each.state_now(), place
+    each.state, each.place = each.live.state, place
     text = each.new_text()
     skipped = max(0, len(text) - SNAPSHOT_CHARACTERS)
     return LiveRunning(

@@ -11,17 +11,19 @@ from hubbub.core.errors import ChatBusy, NotFound
 from hubbub.core.types import Chat, ChatId, Item, ItemId, Node, Style, UserId
 from hubbub.ports import BranchKept, ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
 from hubbub.runtime.feeds import Feeds
+from hubbub.runtime.question import title_of
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
 class ChatEdit:
-    """What to change of a chat; None leaves a field as it is."""
+    """What to change of a chat; None leaves a field as it is. An empty title: the first question's words again."""
 
     title: str | None = None
     style: Style | None = None
     metadata: Mapping[str, str] | None = None
+    pinned: bool | None = None
 
 
 class Chats:
@@ -59,7 +61,8 @@ class Chats:
             created_at=now,
             updated_at=now,
             head=nodes[-1].hash if nodes else None,
-            title=title,
+            title=title or title_of(items),
+            named=bool(title),
             style=style or Style(),
             metadata=metadata or {},
         )
@@ -77,12 +80,17 @@ class Chats:
     async def edit(self, user: UserId, chat: ChatId, edit: ChatEdit) -> Chat:
         """Raises NotFound."""
         found = await self.get(user, chat)
+        title = found.title if edit.title is None else edit.title
+        if not title:
+            title = title_of(node.item for node in await self._store.path(user, found.head))
         changed = replace(
             found,
-            title=found.title if edit.title is None else edit.title,
+            title=title,
+            named=found.named if edit.title is None else bool(edit.title),
+            pinned=found.pinned if edit.pinned is None else edit.pinned,
             style=found.style if edit.style is None else edit.style,
             metadata=found.metadata if edit.metadata is None else edit.metadata,
-            updated_at=self._clock.wall(),
+            updated_at=found.updated_at if edit == ChatEdit(pinned=edit.pinned) else self._clock.wall(),
         )
         await self._store.commit(ChatSaved(changed))
         self._feeds.changed(user, chat)
@@ -152,6 +160,8 @@ class Chats:
             id=ChatId(self._new_id("conv_")),
             head=head,
             title=found.title if title is None else title,
+            named=found.named if title is None else bool(title),
+            pinned=False,
             created_at=now,
             updated_at=now,
             forked_from=found.id,

@@ -163,11 +163,11 @@ class Dispatcher:
 
     # Requests ------------------------------------------------------------------------------------------------------
 
-    def reserve(self, request: Request, job: Job, *, accepted: bool = False) -> None:
+    def reserve(self, request: Request, job: Job, *, accepted: bool = False, patient: bool = False) -> None:
         """Take the request in. Raises Overloaded, with ``retry_after``, and then knows nothing of it; never for one
-        that was ``accepted`` before a restart."""
+        that was ``accepted`` before a restart, and for a ``patient`` one only where the line is too long."""
         entry = self._entries[request.id] = _Entry(request.id, job)
-        self._feed(Arrived(request, accepted))
+        self._feed(Arrived(request, accepted, patient))
         if entry.refusal is not None:
             self._telemetry.refused += 1
             raise Overloaded(entry.refusal.reason, retry_after=entry.refusal.retry_after)

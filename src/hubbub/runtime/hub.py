@@ -76,7 +76,7 @@ class Hub:
         self._new_id = new_id
         self._runs: dict[AnswerId, Run] = {}
         # By user, too: who names a stranger's chat does not find it, and must not hold it up meanwhile.
-        self._busy: set[tuple[UserId, ChatId]] = set()
+        self._busy: dict[tuple[UserId, ChatId], Live | None] = {}
         self._estimate = TokenEstimate()
         self._publisher = Publisher(
             store, dispatcher, clock, telemetry, self._config, self._runs, self._ended, self.feeds
@@ -127,6 +127,10 @@ class Hub:
         """Whether an answer is being written in this chat of the user's."""
         return (user, chat) in self._busy
 
+    def answering(self, user: UserId, chat: ChatId) -> Live | None:
+        """The answer that is being written in this chat of the user's, once its question is stored."""
+        return self._busy.get((user, chat))
+
     def idle(self) -> bool:
         """Whether no answer is being written, and nothing is kept of any."""
         return not self._runs and not self._busy
@@ -145,11 +149,11 @@ class Hub:
         if place in self._busy:
             await standing(self._store, ask)  # asked twice at once for a chat that is not there
             raise ChatBusy(f"an answer is being written in conversation {ask.chat!r}; wait for its end or cancel it")
-        self._busy.add(place)
+        self._busy[place] = None
         try:
             return await self._ask(ask)
         except BaseException:
-            self._busy.discard(place)
+            self._busy.pop(place, None)
             raise
 
     async def _ask(self, ask: Ask) -> Live:
@@ -161,7 +165,7 @@ class Hub:
         answer = self._answer(ask, question, pool.model, asked)
         run = self._run(answer, question.messages, asked)
         run.parent = question.input
-        self._dispatcher.reserve(run.request, run)
+        self._dispatcher.reserve(run.request, run, patient=ask.background)
         try:
             await self._store.commit(*opening(answer, question))
         except BaseException:
@@ -234,7 +238,7 @@ class Hub:
         run.parent = found.path[-1] if found.path else None
         run.restore(found.deltas)
         if answer.chat is not None:
-            self._busy.add((answer.user, answer.chat))
+            self._busy[answer.user, answer.chat] = None
         self.telemetry.resumed += 1
         self._dispatcher.reserve(run.reservation(), run, accepted=True)
         self._begin(run)
@@ -242,7 +246,10 @@ class Hub:
     def _begin(self, run: Run) -> None:
         """Its question is durable: it may run, and be read."""
         run.open = True
-        self._runs[run.live.answer.id] = run
+        answer = run.live.answer
+        self._runs[answer.id] = run
+        if answer.chat is not None:
+            self._busy[answer.user, answer.chat] = run.live
         if run.close is not None:  # closed while the store was busy: the publisher has still to hear of it
             self._publisher.mark(run)
         self._dispatcher.release(run.request.id)
@@ -257,7 +264,7 @@ class Hub:
     def _ended(self, run: Run, answer: Answer) -> None:
         """The end of a run is stored: whoever looks from now on finds it in the store."""
         if answer.chat is not None:
-            self._busy.discard((answer.user, answer.chat))
+            self._busy.pop((answer.user, answer.chat), None)
         del self._runs[answer.id]
         seen, usage = self.telemetry, answer.usage
         seen.ended(answer.status.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hubbub.core import tree
@@ -32,6 +32,8 @@ from hubbub.ports import AnswerSaved, BranchKept, Change, ChatSaved, HeadMoved, 
 from hubbub.runtime.prompt import messages_of
 
 TITLE_CHARACTERS = 60
+TITLE_READ = 2000
+"""Characters of a question that are looked at for its title."""
 BRANCHES_MOST = 1000
 
 
@@ -137,8 +139,9 @@ def opening(answer: Answer, question: Question) -> list[Change]:
     if answer.store or chat:
         changes.append(NodesAdded(question.added))
     if chat and answer.input != chat.head:
-        if not chat.title:
-            changes.append(ChatSaved(replace(chat, title=_title(question.added))))
+        title = title_of(node.item for node in question.added) if question.parent is None else chat.title
+        if title != chat.title and not chat.named:
+            changes.append(ChatSaved(replace(chat, title=title)))
         changes.append(HeadMoved(chat.id, chat.head, answer.input, answer.created_at))
         if question.left is not None:
             changes.append(BranchKept(chat.id, question.left))
@@ -159,8 +162,12 @@ def closing(answer: Answer, nodes: tuple[Node, ...]) -> list[Change]:
     return changes
 
 
-def _title(nodes: Sequence[Node]) -> str:
-    """The first words of the first question."""
-    said = next((n.item.text for n in nodes if n.item.type is ItemType.MESSAGE and n.item.role is Role.USER), "")
-    line = " ".join(said.split())
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
+def title_of(items: Iterable[Item]) -> str:
+    """The first words of the first question: what a chat is called until somebody names it."""
+    said = next((item.text for item in items if item.type is ItemType.MESSAGE and item.role is Role.USER), "")
+    line = " ".join(said[:TITLE_READ].split()).lstrip("#*>`- ")
+    if len(line) <= TITLE_CHARACTERS:
+        return line
+    cut = line[: TITLE_CHARACTERS - 1]
+    whole = cut.rpartition(" ")[0]
+    return (whole if len(whole) > TITLE_CHARACTERS // 2 else cut).rstrip(" ,;:.") + "…"

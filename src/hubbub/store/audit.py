@@ -37,6 +37,9 @@ def _all(connection: sqlite3.Connection) -> Iterator[str]:
             if line != "ok":
                 yield f"file: {line}"
         yield from _nodes(connection)
+        yield from (
+            f"index for search: node in row {num} {what}" for num, what in connection.execute(query("verify_search"))
+        )
         yield from _chats(connection)
         yield from _beginnings(connection)
         yield from _answers(connection)

@@ -22,6 +22,8 @@ from hubbub.ports import (
     HeadMoved,
     NodesAdded,
     OriginSaved,
+    StyleDeleted,
+    StyleSaved,
 )
 from hubbub.store import rows
 from hubbub.store.journal import Place
@@ -40,6 +42,8 @@ def prepare(change: Change) -> Prepared:
             return change, ((rows.chat_doc(chat), rows.fold(chat.title)),)
         case AnswerSaved(answer):
             return change, ((rows.answer_doc(answer),),)
+        case StyleSaved(_, _, style):
+            return change, ((rows.style_doc(style),),)
         case _:
             return change, ()
 
@@ -78,6 +82,10 @@ class Applier:
                 self.connection.execute(query("branch_keep"), (chat_id, self._pointer(self._owner(chat_id), leaf)))
             case OriginSaved(origin):
                 self._save_origin(origin)
+            case StyleSaved(user, name):
+                self.connection.execute(query("style_save"), (user, name, *encoded[0]))
+            case StyleDeleted(user, name):
+                self.connection.execute(query("style_delete"), (user, name))
             case ChatDeleted(chat_id):
                 self._delete_chat(chat_id)
             case AnswerSaved(answer):
@@ -104,7 +112,7 @@ class Applier:
         old = self.connection.execute(query("chat_find"), (chat.id,)).fetchone()
         if old is None:
             head = self._pointer(chat.user, chat.head)
-            row = (chat.updated_at, title, doc, chat.id, chat.user, chat.created_at, head)
+            row = (chat.updated_at, title, chat.pinned, doc, chat.id, chat.user, chat.created_at, head)
             self.connection.execute(query("chat_add"), row)
             return
         user, _, _, old_doc = old
@@ -113,7 +121,7 @@ class Applier:
         origin = rows.chat_from(chat.id, user, (0.0, 0.0), None, old_doc).forked_from
         if origin != chat.forked_from:
             doc = rows.chat_doc(replace(chat, forked_from=origin))
-        self.connection.execute(query("chat_change"), (chat.updated_at, title, doc, chat.id))
+        self.connection.execute(query("chat_change"), (chat.updated_at, title, chat.pinned, doc, chat.id))
 
     def _move_head(self, move: HeadMoved) -> None:
         found = self.connection.execute(query("chat_owner"), (move.chat,)).fetchone()
@@ -155,7 +163,7 @@ class Applier:
         if old and not old[2] and not final:
             raise Conflict(f"answer {answer.id} has ended")
         pointers = self._pointer(answer.user, answer.input), self._pointer(answer.user, answer.output)
-        row = (answer.kind, answer.model, answer.created_at, not final, *pointers, doc)
+        row = (answer.kind, answer.model, answer.created_at, not final, *pointers, answer.chat, doc)
         if old:
             self.connection.execute(query("answer_change"), (*row, old[0]))
             self._released += old[3:5]

@@ -7,12 +7,13 @@ the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import Conflict, NotFound, StorageError
+from hubbub.core.search import has, words
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -20,9 +21,11 @@ from hubbub.core.types import (
     ChatId,
     Delta,
     Item,
+    ItemType,
     Node,
     NodeHash,
     Origin,
+    Style,
     UserId,
 )
 from hubbub.ports import (
@@ -34,11 +37,15 @@ from hubbub.ports import (
     ChatDeleted,
     ChatQuery,
     ChatSaved,
+    Glance,
     HeadMoved,
     JournalEntry,
+    LastAnswer,
     NodesAdded,
     OriginSaved,
     Page,
+    StyleDeleted,
+    StyleSaved,
 )
 from hubbub.store import check, rows
 from hubbub.store.journal import out_of_place
@@ -57,6 +64,7 @@ class _ChatRow:
     doc: str
     title: str
     """Folded."""
+    pinned: bool
 
     def read(self) -> Chat:
         return rows.chat_from(self.id, self.user, (self.created_at, self.updated_at), self.head, self.doc)
@@ -84,6 +92,7 @@ class MemoryStore:
         self._chats: dict[ChatId, _ChatRow] = {}
         self._branches: dict[ChatId, tuple[NodeHash, ...]] = {}
         self._origins: dict[ChatId, Origin] = {}
+        self._styles: dict[tuple[UserId, str], Style] = {}
         self._answers: dict[AnswerId, _AnswerRow] = {}
         self._journal: dict[AnswerId, list[Delta]] = {}
         self._undo: list[Callable[[], None]] = []
@@ -116,16 +125,34 @@ class MemoryStore:
 
     async def chats(self, user: UserId, query: ChatQuery) -> Page[Chat]:
         self._check_open()
-        needle = rows.fold(query.search)
+        wanted = [rows.key(word) for word in words(query.search)]
         after = self._chats.get(query.after) if query.after is not None else None
         if query.after is not None and (after is None or after.user != user):
             raise NotFound(f"there is no chat {query.after}", param="after")
-        found = [row for row in self._chats.values() if row.user == user and self._matches(row, needle)]
-        found.sort(key=lambda row: (row.updated_at, row.id), reverse=query.descending)
+        found = [row for row in self._chats.values() if row.user == user and self._matches(row, wanted)]
+        found.sort(key=lambda row: _standing(row, query), reverse=query.descending)
         if after:
-            place = (after.updated_at, after.id)
-            found = [row for row in found if _beyond((row.updated_at, row.id), place, query.descending)]
+            place = _standing(after, query)
+            found = [row for row in found if _beyond(_standing(row, query), place, query.descending)]
         return _page([row.read() for row in found[: max(query.limit, 0) + 1]], query.limit)
+
+    async def glance(self, chat: Chat, search: str = "") -> Glance:
+        path = await self.path(chat.user, chat.head)
+        last = next((n.item for n in reversed(path[-rows.GLANCE_ITEMS :]) if n.item.type is ItemType.MESSAGE), None)
+        wanted = [rows.key(word) for word in words(search)]
+        found = next((n.item for n in reversed(path) if wanted and has(rows.fold(n.item.text), wanted)), None)
+        return Glance(len(path), last, self._last_answer(chat), found)
+
+    def _last_answer(self, chat: Chat) -> LastAnswer | None:
+        theirs = [row.answer for row in self._answers.values() if row.answer.user == chat.user]
+        said = [answer for answer in theirs if chat.head is not None and answer.output == chat.head]
+        found = (said or [answer for answer in theirs if answer.chat == chat.id])[-1:]
+        return LastAnswer(found[0].id, found[0].status, found[0].usage) if found else None
+
+    async def styles(self, user: UserId) -> Mapping[str, Style]:
+        self._check_open()
+        mine = {name: style for (owner, name), style in self._styles.items() if owner == user}
+        return dict(sorted(mine.items()))
 
     async def answer(self, user: UserId, answer: AnswerId) -> Answer | None:
         self._check_open()
@@ -264,6 +291,10 @@ class MemoryStore:
                 self._keep_branch(chat_id, leaf)
             case OriginSaved(origin):
                 self._save_origin(origin)
+            case StyleSaved(user, name, style):
+                self._put(self._styles, (user, name), style)
+            case StyleDeleted(user, name):
+                self._put(self._styles, (user, name), _ABSENT)
             case ChatDeleted(chat_id):
                 released += self._delete_chat(chat_id)
             case AnswerSaved(answer):
@@ -300,7 +331,7 @@ class MemoryStore:
         created, head = (old.created_at, old.head) if old else (float(chat.created_at), chat.head)
         kept = replace(chat, forked_from=old.read().forked_from) if old else chat
         doc, title = rows.chat_doc(kept), rows.fold(chat.title)
-        row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title)
+        row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title, chat.pinned)
         self._put(self._chats, chat.id, row)
 
     def _keep_branch(self, chat_id: ChatId, leaf: NodeHash) -> None:
@@ -392,10 +423,8 @@ class MemoryStore:
             head = path[-1].parent
         return tuple(reversed(path))
 
-    def _matches(self, row: _ChatRow, needle: str) -> bool:
-        if not needle or needle in row.title:
-            return True
-        return any(needle in rows.fold(node.item.text) for node in self._walk(row.head))
+    def _matches(self, row: _ChatRow, wanted: Sequence[str]) -> bool:
+        return has(row.title, wanted) or any(has(rows.fold(node.item.text), wanted) for node in self._walk(row.head))
 
 
 def _set(table: dict[Any, Any], key: object, value: object) -> None:
@@ -411,7 +440,12 @@ def _wanted(answer: Answer, query: AnswerQuery) -> bool:
     return all(answer.metadata.get(key) == value for key, value in query.metadata)
 
 
-def _beyond(row: tuple[float, str], place: tuple[float, str], descending: bool) -> bool:
+def _standing(row: _ChatRow, query: ChatQuery) -> tuple[bool, float, str]:
+    rank = (row.pinned if query.descending else not row.pinned) if query.pinned_first else False
+    return rank, row.updated_at, row.id
+
+
+def _beyond(row: tuple[Any, ...], place: tuple[Any, ...], descending: bool) -> bool:
     return row < place if descending else row > place
 
 

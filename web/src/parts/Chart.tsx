@@ -1,9 +1,10 @@
 /** uPlot, loaded when a chart is first shown, as wide as its place, in the page's colours. */
 
 import "uplot/dist/uPlot.min.css";
-import { type JSX, createEffect, createSignal, on, onCleanup, onMount, untrack } from "solid-js";
+import "../styles/figures.css";
+import { For, type JSX, Show, createEffect, createSignal, on, onCleanup, onMount, untrack } from "solid-js";
 import type uPlot from "uplot";
-import { number } from "../i18n";
+import { language, number } from "../i18n";
 
 export interface Series {
   label: string;
@@ -27,9 +28,12 @@ export interface ChartProps {
   /** Powers of ten along x, along y. */
   logX?: boolean;
   logY?: boolean;
+  /** What x is; stands below it. */
+  xLabel?: string;
   xShown?: (value: number) => string;
   yShown?: (value: number) => string;
   yMin?: number;
+  yMax?: number;
 }
 
 export function Chart(props: ChartProps): JSX.Element {
@@ -38,6 +42,8 @@ export function Chart(props: ChartProps): JSX.Element {
   const [library, setLibrary] = createSignal<typeof uPlot>();
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const [theme, setTheme] = createSignal(0);
+  /** The point under the pointer; undefined: the last one is told. */
+  const [at, setAt] = createSignal<number>();
   onMount(() => {
     void import("uplot").then((module) => setLibrary(() => module.default));
     const size = new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: props.height ?? 220 }));
@@ -58,13 +64,50 @@ export function Chart(props: ChartProps): JSX.Element {
     const UPlot = library();
     theme();
     if (!UPlot) return;
-    const options = optionsOf(props, place);
+    const options = optionsOf(props, place, (index) => setAt(index ?? undefined));
     plot?.destroy();
     plot = new UPlot(options, untypedData(untrack(() => props.data)), place);
   });
   createEffect(on(() => props.data, (data) => plot?.setData(untypedData(data)), { defer: true }));
-  return <div ref={place} class="chart" role="img" aria-label={props.label} />;
+  return (
+    <figure class="chart">
+      <Legend chart={props} at={at()} />
+      <div ref={place} class="chart-plot" role="img" aria-label={props.label} />
+    </figure>
+  );
 }
+
+/** What each line is, with its value under the pointer, else its last. */
+function Legend(props: { chart: ChartProps; at: number | undefined }): JSX.Element {
+  const value = (row: number): string => {
+    const column = props.chart.data[row + 1] ?? [];
+    const found = props.at === undefined ? column.findLast((one) => one !== null) : column[props.at];
+    const shown = props.chart.series[row]?.shown ?? props.chart.yShown ?? ((one: number) => number(one, { maximumSignificantDigits: 3 }));
+    return found === null || found === undefined ? "–" : shown(found);
+  };
+  const place = (): string => {
+    const x = props.at === undefined ? undefined : props.chart.data[0]?.[props.at];
+    if (x === undefined || x === null) return "";
+    return props.chart.time ? clock(x) : `${props.chart.xLabel ?? ""} ${(props.chart.xShown ?? number)(x)}`;
+  };
+  return (
+    <ul class="chart-legend">
+      <For each={props.chart.series}>
+        {(one, row) => (
+          <li>
+            <span class={`chart-key series-${one.colour ?? (row() % 5) + 1}`} classList={{ dash: one.dash ?? false }} />
+            <span class="soft">{one.label}</span> <strong class="numbers">{value(row())}</strong>
+          </li>
+        )}
+      </For>
+      <Show when={place()}>
+        <li class="soft numbers chart-x">{place()}</li>
+      </Show>
+    </ul>
+  );
+}
+
+const clock = (seconds: number): string => new Intl.DateTimeFormat(language(), { timeStyle: "medium" }).format(seconds * 1000);
 
 const untypedData = (data: ChartProps["data"]): uPlot.AlignedData => data as unknown as uPlot.AlignedData;
 
@@ -78,29 +121,34 @@ function colour(place: HTMLElement, token: string): string {
   return found;
 }
 
-function optionsOf(props: ChartProps, place: HTMLElement): uPlot.Options {
+function optionsOf(props: ChartProps, place: HTMLElement, onPoint: (index: number | null | undefined) => void): uPlot.Options {
   const soft = colour(place, "--text-soft");
   const grid = { stroke: colour(place, "--line"), width: 1 };
   const font = `12px ${getComputedStyle(place).fontFamily}`;
   const axis = { stroke: soft, grid, ticks: grid, font };
   const say = (shown: ((value: number) => string) | undefined) => (_: unknown, values: number[]): string[] =>
     values.map((value) => (value === null ? "" : (shown ?? number)(value)));
-  const xAxis: uPlot.Axis = props.time ? axis : { ...axis, values: say(props.xShown) };
+  const below = props.xLabel ? { label: props.xLabel, labelFont: font, labelSize: 20 } : {};
+  const xAxis: uPlot.Axis = props.time
+    ? { ...axis, space: 84, values: (_: unknown, values: number[]) => values.map(clock) }
+    : { ...axis, ...below, values: say(props.xShown) };
   const floor = props.yMin;
   return {
     width: place.clientWidth,
     height: props.height ?? 220,
     cursor: { y: false },
+    legend: { show: false },
+    hooks: { setCursor: [(plot) => onPoint(plot.cursor.idx)] },
     scales: {
       x: { time: props.time ?? false, distr: props.logX ? 3 : 1 },
       y: {
         distr: props.logY ? 3 : 1,
-        ...(floor === undefined || props.logY ? {} : { range: (_: uPlot, _min: number, max: number): [number, number] => [floor, Math.max(max * 1.08, floor + 1)] }),
+        ...(floor === undefined || props.logY ? {} : { range: (_: uPlot, _min: number, max: number): [number, number] => [floor, props.yMax ?? (max > floor ? floor + (max - floor) * 1.08 : floor + 1)] }),
       },
     },
     axes: [xAxis, { ...axis, size: 58, values: say(props.yShown) }],
     series: [
-      props.time || !props.xShown ? {} : { value: (_: unknown, value: number | null) => (value === null ? "–" : (props.xShown ?? number)(value)) },
+      {},
       ...props.series.map((one, index) => {
         const stroke = colour(place, `--series-${one.colour ?? (index % 5) + 1}`);
         return {
@@ -111,7 +159,6 @@ function optionsOf(props: ChartProps, place: HTMLElement): uPlot.Options {
           spanGaps: true,
           ...(one.dash ? { dash: [6, 4] } : {}),
           ...(one.fill ? { fill: stroke.replace(/^rgb\((.*)\)$/, "rgba($1, 0.14)") } : {}),
-          value: (_: unknown, value: number | null) => (value === null ? "–" : (one.shown ?? props.yShown ?? number)(value)),
         };
       }),
     ],

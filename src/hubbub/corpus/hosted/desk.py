@@ -59,8 +59,8 @@ class CorporaConfig:
 class _Hosted:
     """One run as it stands. ``idle``: its task waits for something that nobody has to wait out."""
 
-    def __init__(self, kept: shelf.Kept, folder: Path, linked: bool) -> None:
-        self.kept, self.folder, self.linked = kept, folder, linked
+    def __init__(self, kept: shelf.Kept, folder: Path) -> None:
+        self.kept, self.folder = kept, folder
         self.run: HostedRun | None = None
         self.task: asyncio.Task[None] | None = None
         self.idle = False
@@ -89,8 +89,7 @@ class Corpora:
         """Take up the runs that were going on. Raises StorageError."""
         self._house = House(ask, models, max(1, places), self._filters)
         for kept in await asyncio.to_thread(lambda: list(shelf.kept_in(self._root))):
-            recipe = await asyncio.to_thread(_recipe_of, kept.order)
-            hosted = self._add(kept, recipe is not None and recipe.links is not None)
+            hosted = self._add(kept)
             if hosted.wanted:
                 self._begin(hosted)
 
@@ -128,9 +127,14 @@ class Corpora:
                 raise RateLimited(f"you have {len(mine)} corpora, this server keeps {self._config.each}: delete one")
             if (order.user, order.name) in self._runs:
                 raise Conflict(f"you have a corpus {order.name!r} already; choose another name", param="name")
-            kept = shelf.Kept(id=self._new_id("corpus_"), order=order, created_at=self._clock.wall())
+            kept = shelf.Kept(
+                id=self._new_id(shelf.PREFIX),
+                order=order,
+                created_at=self._clock.wall(),
+                linked=recipe.links is not None,
+            )
             await asyncio.to_thread(shelf.keep, self._root / kept.id, kept)
-            hosted = self._add(kept, recipe.links is not None)
+            hosted = self._add(kept)
         self._begin(hosted)
         return await self._told(hosted)
 
@@ -179,8 +183,8 @@ class Corpora:
 
     # One run -------------------------------------------------------------------------------------------------------
 
-    def _add(self, kept: shelf.Kept, linked: bool) -> _Hosted:
-        hosted = _Hosted(kept, self._root / kept.id, linked)
+    def _add(self, kept: shelf.Kept) -> _Hosted:
+        hosted = _Hosted(kept, self._root / kept.id)
         self._runs[kept.order.user, kept.order.name] = hosted
         return hosted
 
@@ -282,7 +286,7 @@ class Corpora:
             hosted.last = last
         if state is CorpusState.WAITING and run is not None:
             state = CorpusState.RUNNING
-        return Corpus(kept.order, kept.created_at, state, kept.reason, hosted.linked, *last)
+        return Corpus(kept.order, kept.created_at, state, kept.reason, kept.linked, *last)
 
     def _bounded(self, recipe: Recipe) -> None:
         """Raises BadRequest."""
@@ -294,11 +298,3 @@ class Corpora:
                 f"{self._config.amount:,} bytes (limits.max_corpus_bytes)",
                 param="bytes",
             )
-
-
-def _recipe_of(order: CorpusOrder) -> Recipe | None:
-    """None for one that an earlier version took."""
-    try:
-        return guest_recipe(order.recipe, order.target, order.seed)
-    except RecipeError:
-        return None

@@ -84,7 +84,7 @@ class HostedRun:
             except HubbubError as fault:
                 journal.write("fault", code=fault.code, message=fault.message)
                 raise
-            await asyncio.to_thread(session.keep_manifest, always=True)
+            await asyncio.to_thread(session.finish)
             journal.write("end", state=outcome.state, reason=outcome.reason)
             return outcome
 

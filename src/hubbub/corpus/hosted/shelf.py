@@ -22,6 +22,7 @@ from hubbub.corpus.reading import NotBegun, Reading
 from hubbub.corpus.shards import storage_error, write_whole
 
 ORDER = "order.json"
+PREFIX = "corpus_"
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -30,6 +31,7 @@ class Kept(msgspec.Struct, kw_only=True):
     id: str
     order: CorpusOrder
     created_at: float
+    linked: bool = False
     state: CorpusState = CorpusState.WAITING
     reason: str = ""
 
@@ -46,7 +48,7 @@ def keep(folder: Path, kept: Kept) -> None:
 def kept_in(root: Path) -> Iterator[Kept]:
     """All orders, oldest first. Raises StorageError for one that cannot be read."""
     found = []
-    for folder in root.iterdir() if root.is_dir() else ():
+    for folder in root.glob(PREFIX + "*"):
         path = folder / ORDER
         if not path.is_file():
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
 from hubbub.gateway.routes import (
     batches,
+    broadcast,
     chats,
     completions,
     conversations,
@@ -26,6 +27,7 @@ from hubbub.gateway.routes import (
     room,
     server,
     session,
+    styles,
 )
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
@@ -38,7 +40,19 @@ from hubbub.gateway.wire.chat_completions import (
     CompletionUpdate,
     StoredMessage,
 )
-from hubbub.gateway.wire.chats import BranchTurn, ChatCreate, ChatDeleted, ChatOut, ChatUpdate, ForkCreate
+from hubbub.gateway.wire.chats import (
+    BranchTurn,
+    Broadcast,
+    BroadcastOut,
+    ChatCreate,
+    ChatDeleted,
+    ChatOut,
+    ChatUpdate,
+    ForkCreate,
+    SavedStyle,
+    StyleDeleted,
+    StyleIn,
+)
 from hubbub.gateway.wire.conversations import (
     ConversationCreate,
     ConversationDeleted,
@@ -103,6 +117,7 @@ _COMPLETION = "/v1/chat/completions/{completion_id}"
 _RESPONSE = "/v1/responses/{response_id}"
 _CONVERSATION = "/v1/conversations/{conversation_id}"
 _CHAT = "/v1/chats/{conversation_id}"
+_STYLE = "/v1/styles/{style}"
 _FILE = "/v1/files/{file_id}"
 _BATCH = "/v1/batches/{batch_id}"
 _ENGINE = "/v1/engines/{engine}"
@@ -144,6 +159,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/chats", chats.create, "Make a chat", ChatOut, ChatCreate, scopes=_WRITE),
     Route("POST", "/v1/chats/import", exchange.bring, "Bring chats: ChatGPT's export, Nexus notes, our own JSON; a .zip of them", ImportOut, query=exchange.ImportQuery, scopes=_WRITE, upload=True),
     Route("GET", "/v1/chats/export", exchange.every, "All chats as a .zip: JSON, Markdown or Nexus notes", query=exchange.ExportQuery, scopes=_READ),
+    Route("POST", "/v1/chats/broadcast", broadcast.create, "One question to many chats", BroadcastOut, Broadcast, scopes=_WRITE),
     Route("GET", _CHAT, chats.retrieve, "A chat", ChatOut, scopes=_READ),
     Route("PATCH", _CHAT, chats.update, "Change title, style or metadata", ChatOut, ChatUpdate, scopes=_WRITE),
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
@@ -151,6 +167,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _CHAT + "/export", exchange.one, "It as JSON, Markdown or a Nexus note", query=exchange.ExportQuery, scopes=_READ),
     Route("POST", _CHAT + "/branch", chats.branch, "Show the latest branch that has an item", ChatOut, BranchTurn, scopes=_WRITE),
     Route("GET", _CHAT + "/items", chats.items, "Its items; with branches, those beside each", _ITEMS, query=chats.ChatItemsQuery, scopes=_READ),
+
+    Route("GET", "/v1/styles", styles.index, "Styles that you keep", Listed[SavedStyle], scopes=_READ),
+    Route("PUT", _STYLE, styles.save, "Keep a style, or change it", SavedStyle, StyleIn, scopes=_WRITE),
+    Route("DELETE", _STYLE, styles.delete, "Delete it", StyleDeleted, scopes=_WRITE),
 
     Route("GET", "/v1/live", live.follow, "All that happens in your chats, as it happens", streams=True, scopes=_READ),
 
