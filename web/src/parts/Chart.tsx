@@ -34,6 +34,8 @@ export interface ChartProps {
   yShown?: (value: number) => string;
   yMin?: number;
   yMax?: number;
+  /** A line across at this x: where one is now. */
+  mark?: number;
 }
 
 export function Chart(props: ChartProps): JSX.Element {
@@ -138,7 +140,7 @@ function optionsOf(props: ChartProps, place: HTMLElement, onPoint: (index: numbe
     height: props.height ?? 220,
     cursor: { y: false },
     legend: { show: false },
-    hooks: { setCursor: [(plot) => onPoint(plot.cursor.idx)] },
+    hooks: { setCursor: [(plot) => onPoint(plot.cursor.idx)], draw: [(plot) => drawMark(plot, props.mark, soft)] },
     scales: {
       x: { time: props.time ?? false, distr: props.logX ? 3 : 1 },
       y: {
@@ -163,4 +165,20 @@ function optionsOf(props: ChartProps, place: HTMLElement, onPoint: (index: numbe
       }),
     ],
   };
+}
+
+function drawMark(plot: uPlot, mark: number | undefined, stroke: string): void {
+  if (mark === undefined) return;
+  const x = plot.valToPos(mark, "x", true);
+  const { left, top, width, height } = plot.bbox;
+  if (x < left || x > left + width) return;
+  plot.ctx.save();
+  plot.ctx.strokeStyle = stroke;
+  plot.ctx.lineWidth = devicePixelRatio;
+  plot.ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+  plot.ctx.beginPath();
+  plot.ctx.moveTo(x, top);
+  plot.ctx.lineTo(x, top + height);
+  plot.ctx.stroke();
+  plot.ctx.restore();
 }

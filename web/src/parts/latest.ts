@@ -10,50 +10,43 @@ export interface Latest<W> {
 /**
  * `steps` are run one after another for the newest wish; each resolves to what shows its answer. A newer wish lets the
  * step in flight end, shows nothing of it, and begins anew: a server that answers one at a time is never asked in vain.
+ * It begins when nothing else was wished for `pauseMs`.
  */
 export function latest<W>(
   steps: readonly Step<W>[],
-  on: { busy: (busy: boolean) => void; failed: (error: unknown) => void; pauseMs?: number; begin?: () => void },
+  on: { busy: (busy: boolean) => void; failed: (error: unknown) => void; pauseMs?: number },
 ): Latest<W> {
   let wanted: { wish: W } | undefined;
   let running = false;
-  let stopped = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
 
+  const answer = async (mine: { wish: W }): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, on.pauseMs ?? 0));
+    for (const step of steps) {
+      if (wanted !== mine) return;
+      try {
+        const show = await step(mine.wish);
+        if (wanted === mine) show();
+      } catch (error) {
+        if (wanted === mine) on.failed(error);
+        break;
+      }
+    }
+    if (wanted === mine) wanted = undefined;
+  };
   const run = async (): Promise<void> => {
     running = true;
     on.busy(true);
-    while (wanted && !stopped) {
-      const mine: { wish: W } = wanted;
-      const stale = (): boolean => wanted !== mine || stopped;
-      on.begin?.();
-      for (const step of steps) {
-        try {
-          const show = await step(mine.wish);
-          if (stale()) break;
-          show();
-        } catch (error) {
-          if (!stale()) on.failed(error);
-          break;
-        }
-      }
-      if (!stale()) wanted = undefined;
-    }
+    while (wanted) await answer(wanted);
     running = false;
-    if (!stopped) on.busy(false);
+    on.busy(false);
   };
   return {
     want(wish) {
-      if (running) wanted = { wish };
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        wanted = { wish };
-        if (!running) void run();
-      }, on.pauseMs ?? 0);
+      wanted = { wish };
+      if (!running) void run();
     },
     stop() {
-      stopped = true;
-      clearTimeout(timer);
+      wanted = undefined;
     },
   };
 }

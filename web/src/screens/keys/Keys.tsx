@@ -178,7 +178,7 @@ function NewKey(props: { open: boolean; onClose: () => void; onMade: () => void 
         fallback={
           <div class="stack">
             <Field label={t("keys.label")} hint={t("keys.labelHint")}>
-              {(tie) => <input {...tie} class="input" maxlength="200" autofocus value={label()} onInput={(event) => setLabel(event.currentTarget.value)} />}
+              {(tie) => <input {...tie} class="input" maxlength="200" value={label()} onInput={(event) => setLabel(event.currentTarget.value)} />}
             </Field>
             <fieldset class="keys-scopes">
               <legend>{t("keys.may")}</legend>

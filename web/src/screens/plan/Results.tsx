@@ -1,11 +1,13 @@
 /** The plan in pictures: tiles, memory, curves, the time and cost of the text, the four ways. */
 
 import { For, type JSX, Show, createMemo } from "solid-js";
+import { unwrap } from "solid-js/store";
 import type { ChatsPlan, CorpusPlan, CurvePoint, Figure, MemoryPlan, Scenarios } from "../../api/plan";
 import { bytes, number, t } from "../../i18n";
 import { Chart } from "../../parts/Chart";
 import { type Part, PartsBar, type Range, Ranges, Tile, Tiles } from "../../parts/Figures";
 import { Panel } from "../../parts/Panel";
+import { Helps } from "./Helps";
 import { ErrorNote, Spinner } from "../../parts/States";
 import { ends, ticks } from "../../parts/scale";
 import type { Wish } from "./wish";
@@ -38,7 +40,10 @@ export function Results(props: { wish: Wish; shown: Shown; busy: boolean; onRetr
       <Headline {...props} />
       <Show when={props.shown.memory}>{(memory) => <Memory memory={memory()} wish={props.wish} />}</Show>
       <Show when={props.shown.curve} fallback={<Show when={props.busy && !props.shown.failed}>{<div class="skeleton plan-wait" />}</Show>}>
-        {(points) => <Curves points={points()} stale={props.shown.curveOf !== props.wish} />}
+        {(points) => <Curves points={points()} stale={unwrap(props.shown.curveOf) !== props.wish} chats={props.wish.chats} />}
+      </Show>
+      <Show when={props.shown.chats}>
+        <Helps wish={props.wish} />
       </Show>
       <Show when={props.shown.corpus}>{(corpus) => <Text corpus={corpus()} />}</Show>
       <Show when={props.shown.scenarios}>{(plan) => <Ways plan={plan()} corpus={props.shown.corpus} />}</Show>
@@ -141,7 +146,7 @@ function Memory(props: { memory: MemoryPlan; wish: Wish }): JSX.Element {
   );
 }
 
-function Curves(props: { points: CurvePoint[]; stale: boolean }): JSX.Element {
+function Curves(props: { points: CurvePoint[]; stale: boolean; chats: number }): JSX.Element {
   const x = createMemo(() => props.points.map((point) => point.chats));
   const speed = createMemo(() => [x(), props.points.map((point) => point.tokens_s)]);
   const delay = createMemo(() => [x(), props.points.map((point) => point.ttft_p95), props.points.map((point) => point.itl_p95)]);
@@ -156,6 +161,7 @@ function Curves(props: { points: CurvePoint[]; stale: boolean }): JSX.Element {
           xShown={number}
           yShown={short}
           logX
+          mark={props.chats}
           yMin={0}
           height={210}
         />
@@ -172,6 +178,7 @@ function Curves(props: { points: CurvePoint[]; stale: boolean }): JSX.Element {
           xShown={number}
           yShown={longTime}
           logX
+          mark={props.chats}
           logY
           height={210}
         />

@@ -48,6 +48,9 @@ export default function SignInScreen(): JSX.Element {
   );
 }
 
+/** The first thing to be typed. */
+const focused = (input: HTMLInputElement): void => queueMicrotask(() => input.focus());
+
 function SignIn(): JSX.Element {
   const [user, setUser] = createSignal("");
   const [password, setPassword] = createSignal("");
@@ -69,7 +72,7 @@ function SignIn(): JSX.Element {
       <form class="stack door-form" onSubmit={sender.submit}>
         <Field label={t("signin.user")}>
           {(tie) => (
-            <input {...tie} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus value={user()} onInput={(event) => setUser(event.currentTarget.value)} />
+            <input {...tie} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required ref={focused} value={user()} onInput={(event) => setUser(event.currentTarget.value)} />
           )}
         </Field>
         <Password label={t("signin.password")} autocomplete="current-password" value={password()} onInput={setPassword} />
@@ -105,7 +108,7 @@ function First(): JSX.Element {
       <p class="soft">{t("signin.firstText")}</p>
       <form class="stack door-form" onSubmit={sender.submit} novalidate>
         <Field label={t("signin.code")} hint={t("signin.codeHint")}>
-          {(tie) => <input {...tie} class="input door-code" autocomplete="one-time-code" spellcheck={false} autofocus value={code()} onInput={(event) => setCode(event.currentTarget.value)} />}
+          {(tie) => <input {...tie} class="input door-code" autocomplete="one-time-code" spellcheck={false} ref={focused} value={code()} onInput={(event) => setCode(event.currentTarget.value)} />}
         </Field>
         <Field label={t("signin.user")} problem={userProblem()}>
           {(tie) => <input {...tie} class="input" name="username" autocomplete="username" autocapitalize="none" spellcheck={false} value={user()} onInput={(event) => setUser(event.currentTarget.value)} />}
