@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
@@ -101,6 +101,25 @@ class Served:
     health: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Answering(Protocol):
+    """Who answers a run. ``served`` is known once it was opened."""
+
+    served: Served
+
+    @property
+    def name(self) -> str:
+        """How people know it."""
+        ...
+
+    async def ask(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Answered:
+        """One answer. Raises RequestFault."""
+        ...
+
+    async def get(self, path: str) -> bytes | None:
+        """The body of a page of the server, or None where it does not have it."""
+        ...
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -155,6 +174,10 @@ class Endpoint:
         self._session = session
         self._pool = HttpPool(config.base, dict(session.headers))
 
+    @property
+    def name(self) -> str:
+        return self.config.base
+
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, config: EndpointConfig, model: str = "") -> AsyncIterator[Endpoint]:
@@ -195,7 +218,7 @@ class Endpoint:
             raise self._away(fault) from fault
         if status != 200:
             raise fault_of(status, wait, said, self.config.api_key)
-        return self._read(said, name)
+        return answered_of(said, name, self.config.aliases)
 
     async def get(self, path: str) -> bytes | None:
         """The body of a page of the server, or None where it does not have it."""
@@ -204,38 +227,41 @@ class Endpoint:
                 return await response.read() if response.status == 200 else None
         return None
 
-    def _read(self, said: bytes, asked: str) -> Answered:
-        try:
-            answer = _answer.decode(said)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            raise RequestFault(FaultKind.FAILED, f"the endpoint's answer is no chat completion ({fault})") from fault
-        if not answer.choices:
-            raise RequestFault(FaultKind.FAILED, "the endpoint's answer has no choice in it")
-        if answer.model and not self._is(answer.model, asked):
-            raise RequestFault(
-                FaultKind.FATAL,
-                f"model: {asked!r} was asked for, and {answer.model!r} answered. Ask for the model that is there, "
-                f"or say with --same-model {answer.model} that it is the same",
-            )
-        choice, usage = answer.choices[0], answer.usage or _Usage()
-        if choice.finish_reason in _BROKEN:
-            raise RequestFault(FaultKind.AWAY, f"the endpoint broke an answer off ({choice.finish_reason})")
-        if choice.finish_reason == "content_filter":
-            raise RequestFault(FaultKind.REFUSED, "the endpoint's content filter stopped the answer")
-        return Answered(
-            choice.message.content or "",
-            usage.completion_tokens,
-            usage.prompt_tokens,
-            choice.finish_reason or "stop",
-            answer.model or asked,
-        )
-
-    def _is(self, said: str, asked: str) -> bool:
-        """Hosted models answer by a dated name (``gpt-4o-2024-08-06``), llama.cpp by its file's."""
-        return said == asked or said.startswith(asked + "-20") or said in self.config.aliases
-
     def _away(self, fault: BaseException) -> RequestFault:
         return RequestFault(FaultKind.AWAY, f"{self.config.base} does not answer: {_reason(fault)}")
+
+
+def answered_of(said: bytes, asked: str, aliases: Sequence[str] = ()) -> Answered:
+    """The answer in a chat completion's JSON. ``asked``: the model that was. Raises RequestFault."""
+    try:
+        answer = _answer.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise RequestFault(FaultKind.FAILED, f"the endpoint's answer is no chat completion ({fault})") from fault
+    if not answer.choices:
+        raise RequestFault(FaultKind.FAILED, "the endpoint's answer has no choice in it")
+    if answer.model and not _is(answer.model, asked, aliases):
+        raise RequestFault(
+            FaultKind.FATAL,
+            f"model: {asked!r} was asked for, and {answer.model!r} answered. Ask for the model that is there, "
+            f"or say with --same-model {answer.model} that it is the same",
+        )
+    choice, usage = answer.choices[0], answer.usage or _Usage()
+    if choice.finish_reason in _BROKEN:
+        raise RequestFault(FaultKind.AWAY, f"the endpoint broke an answer off ({choice.finish_reason})")
+    if choice.finish_reason == "content_filter":
+        raise RequestFault(FaultKind.REFUSED, "the endpoint's content filter stopped the answer")
+    return Answered(
+        choice.message.content or "",
+        usage.completion_tokens,
+        usage.prompt_tokens,
+        choice.finish_reason or "stop",
+        answer.model or asked,
+    )
+
+
+def _is(said: str, asked: str, aliases: Sequence[str]) -> bool:
+    """Hosted models answer by a dated name (``gpt-4o-2024-08-06``), llama.cpp by its file's."""
+    return said == asked or said.startswith(asked + "-20") or said in aliases
 
 
 async def _look(config: EndpointConfig, session: aiohttp.ClientSession, model: str) -> Served:

@@ -14,7 +14,7 @@ from typing import Protocol
 from hubbub.corpus.answers import RejectedAnswer
 from hubbub.corpus.asking import Asker, GivenUp, Patience
 from hubbub.corpus.board import Board
-from hubbub.corpus.client import Endpoint
+from hubbub.corpus.client import Answering
 from hubbub.corpus.items import Items, Said, WorkItem
 from hubbub.corpus.judge import Screened
 from hubbub.corpus.pressure import Pressure
@@ -90,7 +90,7 @@ class LocalProducer:
         board: Board,
         items: Items,
         screener: Screener,
-        endpoint: Endpoint,
+        endpoint: Answering,
         config: RunnerConfig,
         hangs: Callable[[], None] | None = None,
         pressure: Pressure | None = None,

@@ -107,6 +107,7 @@ class Runner:
         self._room = asyncio.Event()
         self._lost_in_a_row = 0
         self._fault: BaseException | None = None
+        self._stop_s = STOP_S
         self._over = False
         output = next(step for step in recipe.steps if step.name == recipe.output.step)
         self._tokens = output.sampling.max_tokens
@@ -132,8 +133,9 @@ class Runner:
         await asyncio.wait([writer, *others])
         return await self._closed()
 
-    def stop(self, reason: str = "it was told to stop") -> None:
-        """Let requests in flight end, keep what is done."""
+    def stop(self, reason: str = "it was told to stop", *, wait_s: float = STOP_S) -> None:
+        """Let requests in flight end, for ``wait_s`` at most, and keep what is done."""
+        self._stop_s = wait_s
         self._finish(State.STOPPED, reason)
 
     def pause(self, paused: bool) -> None:
@@ -260,7 +262,7 @@ class Runner:
     async def _wind_up(self) -> None:
         """A stop lets answers come for a while; any other end needs nothing that is still out."""
         if self.state is State.STOPPED:
-            await self._producer.settle(STOP_S)
+            await self._producer.settle(self._stop_s)
         while self.state is State.STOPPED and not self._window.blocked:
             self._settled.clear()
             await self._settled.wait()

@@ -16,11 +16,13 @@ from hubbub.core.errors import Conflict, StorageError
 from hubbub.corpus.board import Board, Live
 from hubbub.corpus.client import Served
 from hubbub.corpus.converting import Converter
+from hubbub.corpus.exports.corpus import Corpus
 from hubbub.corpus.items import Items
 from hubbub.corpus.judge import Judge
 from hubbub.corpus.producing import Intake, Producer, RunnerConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe, ShardFormat
+from hubbub.corpus.record import decode
 from hubbub.corpus.runlog import RunLog
 from hubbub.corpus.runner import Runner
 from hubbub.corpus.shards import write_whole
@@ -137,6 +139,16 @@ def opened(recipe: Recipe, folder: Path, *, parquet: bool = False) -> Iterator[S
         session = Session(recipe, items, judge, log, {"hubbub": __version__}, converter)
         session.provenance |= {"recipe": recipe.name, "digest": recipe.digest, "seed": recipe.seed}
         yield session
+
+
+@contextlib.contextmanager
+def read_corpus(folder: Path, recipe: Recipe) -> Iterator[Corpus]:
+    """What was accepted so far, to be exported. Raises StorageError."""
+    with Reading.open(folder) as reading:
+        items = Items(recipe)
+        for weights in reading.epochs().values():
+            items.learn(msgspec.json.decode(weights, type=EpochWeights))
+        yield Corpus(lambda: map(decode, reading.lines()), recipe, items, manifest_of(reading))
 
 
 def manifest_of(reading: Reading) -> dict[str, Any]:

@@ -156,6 +156,11 @@ def compiled(source: str) -> Template:
     return replace(made, constant=made.render({})) if "{" not in source else made
 
 
+def nests(source: str) -> bool:
+    """Whether it has a loop within a loop. Raises TemplateFault."""
+    return any(loops > 1 for _, _, loops in _walk(_parsed(source)))
+
+
 def condition(source: str) -> tuple[frozenset[str], Callable[[Mapping[str, Any]], bool]]:
     """A Jinja2 expression as a test: the names it reads, and the test. Raises TemplateFault as ``compiled`` does."""
     template = compiled("{% if " + source + " %}1{% endif %}")

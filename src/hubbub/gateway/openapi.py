@@ -14,6 +14,7 @@ from hubbub.core.types import Json
 from hubbub.gateway.openapi_truth import MORE, refine
 from hubbub.gateway.wire.errors import ErrorBody
 
+BINARY = {"type": "string", "format": "binary"}
 REF = "#/components/schemas/{name}"
 
 
@@ -32,6 +33,8 @@ class Described(Protocol):
     def body(self) -> Any: ...
     @property
     def form(self) -> Any: ...
+    @property
+    def upload(self) -> bool: ...
     @property
     def answer(self) -> Any: ...
     @property
@@ -124,6 +127,8 @@ def _operation(route: Described, path: str, known: dict[Any, Json], components: 
             "default": {"description": "An error", "content": {"application/json": {"schema": known[ErrorBody]}}},
         },
     }
+    if route.upload:
+        operation["requestBody"] = {"content": {"application/octet-stream": {"schema": BINARY}}}
     for kind, media in ((route.body, "application/json"), (route.form, "multipart/form-data")):
         if kind is not None:
             needed = components[known[kind]["$ref"].rsplit("/", 1)[-1]].get("required")
