@@ -96,11 +96,13 @@ class Pace:
         ticket.spoke = True
         self.reading[priority] -= 1
         self.tokens[priority] -= ticket.prefill
+        if self.speaking[CHAT] + self.speaking[BULK]:
+            self.steps.read += ticket.prefill
+        self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
         self.speaking[priority] += 1
         self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
         self.steps.said -= 1  # its first token is of the step before
         self.ttft.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
-        self.steps.read += ticket.prefill
         if priority is CHAT:
             steps = max(MIN_STEPS, self.steps.count - ticket.sent_step)
             self.firsts.append(First(now - ticket.sent_at, steps, ticket.beside, ticket.bulk_ahead))
@@ -119,7 +121,7 @@ class Pace:
             self.last_bulk = (now, now - ticket.sent_at)
 
     def tick(self, now: float) -> None:
-        self.steps.tick(now)
+        self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
 
     def validate(self, tickets: Iterable[Ticket]) -> None:
         """``tickets``: all that run here."""

@@ -1,9 +1,10 @@
 """How long the steps of an engine are, by how many speak in them and how much is read in them.
 
 Theory of operation. An engine works in steps, and whoever speaks says a token in each. So the tokens that were said,
-divided by those who speak, are steps. ``turn`` is called when somebody begins or ceases to speak; every second ``tick``
-makes a sample of what it was since the last one. A request of bulk makes a step longer by as much as one of a chat:
-what bulk costs chats is known before there is any, and goes on to be known while its number does not change.
+divided by those who speak, are steps. ``turn`` is called when somebody begins or ceases to speak. Now and then, when
+nobody is just reading, so that it is known what was read, ``sample`` learns from all steps since the last time. A
+request of bulk makes a step longer by as much as one of a chat: what bulk costs chats is known before there is any, and
+goes on to be known while its number does not change.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 from hubbub.core.fit import Fit
 
 MEMORY = 256
-"""Samples that count, a second or so each."""
-MIN_STEPS = 2.0
-"""Fewer in a second say too little about how long they are."""
+"""Samples that count, about a second each."""
+FEW, MANY = 8.0, 128.0
+"""Steps: fewer are no sample; after so many it is one whether somebody reads or not."""
 HIDDEN = 0.5
 """Of the length of an empty step: what is read for so long."""
 
@@ -29,7 +30,7 @@ class Steps:
         self.said = 0
         """Tokens since the last turn."""
         self.read = 0
-        """Tokens of prompts since the last tick."""
+        """Tokens of prompts since the last sample, read while somebody spoke."""
         self.fit = Fit(MEMORY)
         """Seconds of a step, by (those who speak, tokens of prompts that are read in it)."""
         self._rows = 0
@@ -47,12 +48,14 @@ class Steps:
         self.said = 0
         self._rows, self._since = rows, now
 
-    def tick(self, now: float) -> None:
+    def sample(self, now: float, reading: int) -> None:
+        """``reading``: how many are just reading."""
         self.turn(now, self._rows)
         steps = self.count - self._counted
-        if steps >= MIN_STEPS:
-            self.fit.learn((self._said / steps, self.read / steps), self._active / steps)
-            self.fit.solve()
+        if steps < (MANY if reading else FEW):
+            return
+        self.fit.learn((self._said / steps, self.read / steps), self._active / steps)
+        self.fit.solve()
         self.read = self._said = 0
         self._active, self._counted = 0.0, self.count
 
