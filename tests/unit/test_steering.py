@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hubbub.core.config import SchedulerConfig
 from hubbub.core.events import Arrived, Dispatch, EngineUp, Failed, Finished, Progressed, Queueing, Refuse, Ticked, Wait
 from hubbub.core.fit import Fit
-from hubbub.core.pace import BULK, CHAT, GAIN, First, Pace
+from hubbub.core.pace import BULK, CHAT, GAIN, First, Pace, late
 from hubbub.core.promises import GRACE_S, Promises
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.steering import QUIET_S, Steering
+from hubbub.core.steps import Steps
 from hubbub.core.types import (
     ChatId,
     EngineId,
@@ -186,6 +187,68 @@ def test_too_much_is_cut_at_once_and_trouble_cuts_now_and_then() -> None:
     made.trouble(7.0)
     assert made.limit == pytest.approx(42.2, abs=0.1)
     assert made.cuts == 3
+
+
+@settings(max_examples=40)
+@given(
+    firsts=st.lists(
+        st.builds(First, st.floats(0.01, 60), st.floats(1.5, 40), st.integers(0, 250), st.integers(0, 5000)),
+        min_size=8,
+        max_size=128,
+    ),
+    row=st.floats(1e-6, 0.01),
+    token=st.floats(0, 0.01),
+    share=st.floats(0.01, 2),
+    seconds=st.floats(0, 1),
+)
+def test_what_is_harmless_is_the_most_that_holds_the_late_ones(
+    firsts: list[First], row: float, token: float, share: float, seconds: float
+) -> None:
+    pace = Pace()
+    pace.firsts.extend(firsts)
+    pace.steps.fit.slope = (row, token)
+    bulk = pace.bulk_for_ttft(share, seconds, 200)
+    played = [pace.alone(first) for first in firsts]
+    goal = max(seconds, (1 + share) * late([alone for alone, _ in played]))
+    assert all(alone > 0 and each > 0 for alone, each in played)
+
+    def at(number: float) -> float:
+        return late([alone + each * number for alone, each in played])
+
+    assert at(200 if bulk == inf else bulk) <= goal * (1 + 1e-9)
+    assert bulk == inf or at(bulk + max(0.1, 0.05 * bulk)) > goal
+
+
+@settings(max_examples=40)
+@given(
+    base=st.floats(0.002, 0.1),
+    row=st.floats(1e-5, 0.004),
+    rows=st.lists(st.tuples(st.integers(1, 120), st.integers(8, 40), st.integers(0, 200)), min_size=12, max_size=40),
+)
+def test_steps_are_learnt_from_what_is_said_in_them(base: float, row: float, rows: list[tuple[int, int, int]]) -> None:
+    """``rows``: who speaks, for how many steps, and the tokens that are read in each meanwhile."""
+    steps, now = Steps(), 0.0
+    rows = [*rows, (1, 20, 0), (120, 20, 0), (1, 20, 200), (120, 20, 200)]
+    for speak, count, read in rows:
+        steps.turn(now, speak)
+        now += count * (base + row * (speak + read))
+        steps.said += count * speak
+        steps.read += count * read
+        steps.sample(now, reading=0)
+    assert steps.count == pytest.approx(sum(count for _, count, _ in rows))
+    assert steps.fit.samples == len(rows)
+    for speak, read in ((1, 0), (120, 0), (120, 200)):
+        seconds = base + row * (speak + read)
+        assert steps.fit.at((speak, read)) == pytest.approx(seconds, abs=0.15 * (base + row * 320))
+
+
+def test_steps_in_which_somebody_still_reads_are_no_sample_for_long() -> None:
+    steps = Steps()
+    for second in range(40):
+        steps.turn(second, 5)
+        steps.said += 50
+        steps.sample(second + 1, reading=1)
+    assert steps.fit.samples == 3
 
 
 def test_without_chats_bulk_has_the_engine_to_itself() -> None:

@@ -38,7 +38,7 @@ LATE = 0.95
 """What bulk may lengthen is this quantile."""
 MIN_STEPS = 1.5
 """What a first token waits for at the least: half of the step under way, and the one that reads."""
-GAIN = 1.25
+GAIN = 1.35
 """Times what bulk adds to a step: while steps are longer more chats come, that read and speak in them. Seen from 1.2 to
 1.35 in simulation."""
 LEAST_ALONE = 0.25
@@ -153,7 +153,7 @@ class Pace:
         without any, or within ``seconds``, whichever is more; infinite where ``most`` is not too much."""
         if len(self.firsts) < FEWEST:
             return inf
-        played = [self._alone(first) for first in self.firsts]
+        played = [self.alone(first) for first in self.firsts]
         goal = max((1 + share) * late([alone for alone, _ in played]), seconds)
 
         def harms(bulk: float) -> bool:
@@ -167,7 +167,7 @@ class Pace:
             low, high = (low, middle) if harms(middle) else (middle, high)
         return low
 
-    def _alone(self, first: First) -> tuple[float, float]:
+    def alone(self, first: First) -> tuple[float, float]:
         """Seconds it would have taken without bulk, and what each request of bulk adds."""
         row, token = self.steps.fit.slope
         each = GAIN * (row * first.steps + token * first.ahead / max(1, first.beside))
