@@ -114,6 +114,34 @@ def test_bulk_beside_chats_is_held_to_what_they_hardly_notice() -> None:
     assert max(beside.limits[60:]) < 64
 
 
+def test_how_much_is_harmless_is_learnt_within_half_a_minute_and_kept() -> None:
+    hall = Hall(seed=2)
+    People(hall, 50, think_s=20.0).come()
+    hall.run(2)
+    Rows(hall, 300).come()
+    hall.run(90)
+    learnt, settled = hall.limits[30], hall.limits[45:]
+    assert 5 <= quantile(settled, 0.05) <= quantile(settled, 0.95) <= 40
+    assert quantile(settled, 0.05) / 2 <= learnt <= 2 * quantile(settled, 0.95)
+
+
+def test_an_engine_that_becomes_slower_makes_bulk_no_worse_for_chats() -> None:
+    """Half as fast from the first minute on. What is told of late chats is over the next two."""
+    ttft = []
+    for bulk in (0, 300):
+        hall = Hall()
+        People(hall, 50, think_s=20.0).come()
+        hall.run(2)
+        Rows(hall, bulk).come()
+        hall.run(58)
+        pace = hall.batch.pace
+        hall.batch.pace = replace(pace, base=2 * pace.base, per_sequence=2 * pace.per_sequence,
+                                  per_prefill_token=2 * pace.per_prefill_token)  # fmt: skip
+        hall.run(120)
+        ttft.append(seen(hall, 60)[0])
+    assert ttft[1] < 1.4 * ttft[0]
+
+
 def test_bulk_without_chats_gets_the_engine_and_gives_way_when_they_come() -> None:
     hall = Hall()
     Rows(hall, 300).come()
