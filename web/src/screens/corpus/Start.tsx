@@ -173,7 +173,7 @@ export default function Start(): JSX.Element {
                     )}
                   </Field>
                   <Field label={t("corpus.seed")} hint={t("corpus.seedHint")}>
-                    {(tie) => <input {...tie} class="input numbers" inputmode="numeric" pattern="\d*" value={seed()} onInput={(event) => setSeed(event.currentTarget.value.replace(/\D/g, "").slice(0, 15))} />}
+                    {(tie) => <input {...tie} class="input numbers" inputmode="numeric" value={seed()} onInput={(event) => setSeed(event.currentTarget.value.replace(/\D/g, "").slice(0, 15))} />}
                   </Field>
                   <Show when={refused()}>
                     <ErrorNote error={refused()} />

@@ -25,7 +25,7 @@ export default function KeysScreen(): JSX.Element {
       >
         <Match when={session()?.mode === "open" || closed()}>
           <EmptyState icon="key" title={t("keys.open")} text={t("keys.openText")}>
-            <pre class="keys-command">hubbub serve --keys required</pre>
+            <pre class="keys-command">hubbub serve --keys required --first-admin</pre>
           </EmptyState>
         </Match>
         <Match when={keys.error}>

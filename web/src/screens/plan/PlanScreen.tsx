@@ -2,7 +2,7 @@
 
 import "./plan.css";
 import { type JSX, Show, createSignal, onCleanup, onMount } from "solid-js";
-import { createStore } from "solid-js/store";
+import { createStore, unwrap } from "solid-js/store";
 import { type PlanChoices, planChats, planChoices, planCorpus, planMemory, planScenarios } from "../../api/plan";
 import { t } from "../../i18n";
 import { latest } from "../../parts/latest";
@@ -71,7 +71,11 @@ function Planner(props: { choices: PlanChoices }): JSX.Element {
     {
       busy: setBusy,
       pauseMs: PAUSE_MS,
-      failed: (failed) => setShown({ failed, memory: undefined, corpus: undefined, chats: undefined, curve: undefined }),
+      failed: (failed) => {
+        setShown({ failed });
+        // It does not even fit: what was shown is of another wish.
+        if (unwrap(shown.wish) !== wish()) setShown({ memory: undefined, corpus: undefined, chats: undefined, curve: undefined });
+      },
     },
   );
   onMount(() => asked.want(wish()));
