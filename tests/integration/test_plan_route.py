@@ -43,6 +43,17 @@ async def test_the_route_answers_what_the_planner_says(tmp_path: Path) -> None:
                 assert error["param"] == field, error
 
 
+def test_what_can_be_chosen_can_be_planned_with() -> None:
+    offered = plan_request({"kind": "choices"})
+    model, card = offered["models"][0], offered["hardware"][0]
+    asked = {"model": model["name"], "hardware": card["name"], "quant": offered["quants"][-1], "context": 512}
+    plan = plan_request(asked)
+    assert plan["model"] == model["name"]
+    assert plan["card_memory"]["value"] == card["memory"]
+    assert "ru" in offered["languages"]
+    assert offered["here"]
+
+
 async def test_one_wrong_plan_does_not_harm_the_next(planner: PlanService) -> None:
     with pytest.raises(NotFound):
         await planner.answer({"model": "No-Such-Model"})

@@ -138,7 +138,7 @@ class Scheduler:
         ticket.prefill = forecast.to_read(ticket)
         engine = self._placement.at_once(ticket, now)
         if engine is not None:
-            refusal = None if event.accepted else self._doors.at_once(ticket, engine, now)
+            refusal = None if event.accepted or event.patient else self._doors.at_once(ticket, engine, now)
             if refusal is None:
                 self._start(ticket, engine, now, out)
             else:
@@ -150,7 +150,9 @@ class Scheduler:
         if ticket.engine is not None:
             return
         waiting, lanes = self._placement.queued[lane.priority], self._placement.lanes[lane.priority].values()
-        refusal = None if event.accepted else self._doors.in_line(ticket, waiting, lanes, now)
+        refusal = None
+        if not event.accepted:
+            refusal = self._doors.in_line(ticket, waiting, lanes, now, patient=event.patient)
         if refusal is None:
             out.append(self._wait(ticket, now))
             return

@@ -18,6 +18,7 @@ import aiohttp
 from hubbub.core.errors import BadRequest, EngineUnavailable
 from hubbub.planner import calibrate, compare, corpus, recommend
 from hubbub.planner.chats import Targets, chat_report, curve, memory_report
+from hubbub.planner.choices import choices
 from hubbub.planner.detect import calibration_folder, detect
 from hubbub.planner.hardware import make_machine
 from hubbub.planner.memory import Load
@@ -25,7 +26,7 @@ from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.simulate import Chats
 from hubbub.planner.units import parse_bytes, parse_count, parse_positive
 
-KINDS = ("memory", "chats", "corpus", "scenarios", "compare", "recommend")
+KINDS = ("memory", "chats", "corpus", "scenarios", "compare", "recommend", "choices")
 
 
 def setup_here(
@@ -154,6 +155,8 @@ def plan_request(body: Mapping[str, Any]) -> dict[str, Any]:
         return corpus.corpus_report(_setup(body), _job(body), beside=Chats(beside) if beside else None)
     if kind == "scenarios":
         return corpus.scenarios(parse_bytes(body.get("bytes", "1GB")), str(body.get("lang", "ru")))
+    if kind == "choices":
+        return choices()
     if kind == "compare":
         ask = compare.Ask(_job(body), _chats(body) if body.get("chats") else None, _targets(body))
         lists = {key: body[key] for key in ("engines", "quants") if body.get(key)}
