@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
+.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -95,7 +95,10 @@ soak: .venv/.installed ## 200 chats for an hour on the simulated engine: does an
 bench-overload: .venv/.installed ## 2,000 clients at a server sized for 200
 	@$(BIN)/python -m benchmarks.overload
 
-bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 5 minutes on a quiet machine
+bench-bulk-frontier: .venv/.installed ## what bulk can get beside chats, and what the steering reaches: simulated
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.bulk_frontier
+
+bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 8 minutes on a quiet machine
 	@$(BIN)/python -m benchmarks.bulk_beside_chats
 
 fmt: .venv/.dev-installed ## put the style right

@@ -113,7 +113,9 @@ class Bench:
                 await asyncio.sleep(1.0)
                 phase.limits.append(await self._limit())
             until = time.perf_counter()
-            await asyncio.sleep(DRAIN_SECONDS + 5)  # what was asked in the span gets to its end
+            await asyncio.sleep(
+                options.drain
+            )  # what was asked in the span gets to its end: only then its tokens are known
         phase.spans.append((since, until))
         phase.chats += talking.told if talking else []
         phase.bulk += working.told if working else []
@@ -201,6 +203,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--bulk-tokens", type=int, default=96, help="of a bulk answer")
     parser.add_argument("--seconds", type=float, default=50.0, help="measured in each phase")
     parser.add_argument("--warm-up", type=float, default=25.0, help="seconds before that")
+    parser.add_argument("--drain", type=float, default=8.0, help="seconds after that: as long as an answer takes")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--model", default="smollm2")

@@ -35,8 +35,8 @@ FIRST_SHARE = 1 / 64
 """Of the engine's sequences: where ``limit`` begins."""
 RAISE = 1 / 8
 """Of the limit, at least 1: what a tick adds."""
-LEAST = 1 / 32
-"""Bulk is never stopped for good."""
+LEAST = 1 / 8
+"""Bulk is never stopped for good: it rests for seven times as long as it took."""
 LITTLE = 0.5
 """Of its limit: below that bulk does not wait for chats to have read."""
 CUT = 0.75
