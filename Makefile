@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick install dev web chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
+.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -24,18 +24,21 @@ help: ## list these targets
 	@scripts/setup.sh requirements/dev-lock.txt
 	@touch $@ .venv/.installed
 
-install: .venv/.installed ## make .venv with what Hubbub needs
+install: .venv/.installed page ## make .venv with what Hubbub needs, and the page
 
-dev: .venv/.dev-installed ## make .venv with what its tests need, too, and the page where npm packages can be had
-	@$(BIN)/python scripts/web.py || echo "web: goes on without the page; again with: make web"
+dev: .venv/.dev-installed page ## make .venv with what its tests need, too, and the page
+
+page: .venv/.installed
+	@$(BIN)/python scripts/web.py >.make/web.log 2>&1 || \
+	  { tail -n 3 .make/web.log; echo "web: goes on without the page; again with: make web"; }
 
 web: .venv/.installed ## build the page into src/hubbub/web (nothing to do where it is of these sources)
 	@$(BIN)/python scripts/web.py
 
-demo: .venv/.installed ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
+demo: install ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
 	@$(BIN)/hubbub demo $(DEMO_FLAGS)
 
-test: lint types layers docs-check pytest ## every check there is
+test: lint types layers docs-check web-check pytest ## every check there is
 
 lint: .venv/.dev-installed ## style
 	@$(BIN)/ruff check
@@ -53,6 +56,9 @@ docs: .venv/.dev-installed ## write the generated pages of docs/
 
 docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check
+
+web-check: .venv/.dev-installed ## the page's types and the tests of its logic
+	@$(BIN)/python scripts/web.py --test
 
 # PATH: the uv that scripts/setup.sh may have brought along.
 .make/engines/%/.installed: .venv/.dev-installed src/hubbub/engines/recipes.py $(wildcard src/hubbub/engines/locks/*.txt)
@@ -89,7 +95,10 @@ soak: .venv/.installed ## 200 chats for an hour on the simulated engine: does an
 bench-overload: .venv/.installed ## 2,000 clients at a server sized for 200
 	@$(BIN)/python -m benchmarks.overload
 
-bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 5 minutes on a quiet machine
+bench-bulk-frontier: .venv/.installed ## what bulk can get beside chats, and what the steering reaches: simulated
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.bulk_frontier
+
+bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 8 minutes on a quiet machine
 	@$(BIN)/python -m benchmarks.bulk_beside_chats
 
 fmt: .venv/.dev-installed ## put the style right

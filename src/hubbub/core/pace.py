@@ -3,40 +3,63 @@
 Theory of operation. A request in an engine reads (prefill) until its first token, then speaks (decode). ``began``,
 ``spoke`` and ``left`` follow it through that; ``validate`` can count again. Engines read in order of arrival, so that
 the time to a first token grows with the tokens that have to be read before it, its own with them, and with the bulk
-that speaks beside (its tokens make every step longer). Both slopes are learnt (``core.fit``) from every first token,
-whatever engine and machine this is. The same for the time between tokens, against all who speak.
+that speaks beside. Both slopes are learnt (``core.fit``) from every first token, whatever engine and machine this is.
+
+What bulk does to chats is worked out from the steps (``core.steps``): the last first tokens of chats are kept, each
+with what one request of bulk has added to it, so that they can be played again with none or with any number.
 
 An engine keeps its pace over restarts: only what is in flight is forgotten.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from hubbub.core.fit import Fit
 from hubbub.core.invariant import require
+from hubbub.core.steps import Steps
 from hubbub.core.types import Priority
 
 if TYPE_CHECKING:
     from hubbub.core.ticket import Ticket
 
 CHAT, BULK = Priority.CHAT, Priority.BULK
-RECENT, LONG = 64, 256
-"""Samples that count. What bulk does to chats is told from how both change over minutes."""
-STEPS = 1.5
-"""Of the bulk's share in a step, what a first token waits for: half of the step under way, and the one that reads."""
+RECENT = 64
+"""First tokens that count in what is foreseen."""
+FIRSTS = 128
+"""Of chats, that are played again."""
+FEWEST = 8
+"""Of them, before anything is said of the late ones."""
+LATE = 0.95
+"""What bulk may lengthen is this quantile."""
+MIN_STEPS = 1.5
+"""What a first token waits for at the least: half of the step under way, and the one that reads."""
+GAIN = 1.35
+"""Times what bulk adds to a step: while steps are longer more chats come, that read and speak in them. Seen from 1.2 to
+1.35 in simulation."""
 LEAST_ALONE = 0.25
 """Of the time to a first token with bulk: what it takes without, at the least, however wrong the slope is."""
-MIN_TOKENS = 3
-"""Fewer tokens in a second say too little about the time between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """Of a chat. ``steps``: that it has taken. When it was sent there were ``beside`` requests of bulk, which had
+    ``ahead`` tokens to read."""
+
+    seconds: float
+    steps: float
+    beside: int
+    ahead: int
 
 
 class Pace:
     """Tokens are prompt tokens that no cache is expected to have; seconds are the scheduler's."""
 
-    __slots__ = ("_told_at", "felt", "itl", "last_chat", "reading", "said", "speaking", "tokens", "ttft")
+    __slots__ = ("firsts", "last_bulk", "last_chat", "reading", "speaking", "steps", "tokens", "ttft")
 
     def __init__(self) -> None:
         self.reading = {CHAT: 0, BULK: 0}
@@ -44,24 +67,25 @@ class Pace:
         self.tokens = {CHAT: 0, BULK: 0}
         """What those have to read."""
         self.speaking = {CHAT: 0, BULK: 0}
-        self.said = 0
-        """Tokens of chats since the last :meth:`tick`."""
         self.last_chat = -inf
         """When a chat was last here."""
+        self.last_bulk = (-inf, 0.0)
+        """When bulk last left, and after how long."""
         self.ttft = Fit(RECENT)
         """Seconds from dispatch to the first token, by (tokens to read, bulk beside)."""
-        self.felt = Fit(RECENT)
-        """The same of chats alone: its moments are what is asked for."""
-        self.itl = Fit(LONG)
-        """Seconds between a chat's tokens, by (chats, bulk) that speak."""
-        self._told_at = inf
+        self.steps = Steps()
+        self.firsts: deque[First] = deque(maxlen=FIRSTS)
+        """The chats' last first tokens."""
 
     def began(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
         ticket.sent_at, ticket.spoke = now, False
+        ticket.bulk_ahead = self.tokens[BULK]
         self.tokens[priority] += ticket.prefill
         ticket.ahead = self.tokens[CHAT] + self.tokens[BULK]
         ticket.beside = self.reading[BULK] + self.speaking[BULK]
+        self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
+        ticket.sent_step = self.steps.count
         self.reading[priority] += 1
         if priority is CHAT:
             self.last_chat = now
@@ -72,28 +96,32 @@ class Pace:
         ticket.spoke = True
         self.reading[priority] -= 1
         self.tokens[priority] -= ticket.prefill
+        if self.speaking[CHAT] + self.speaking[BULK]:
+            self.steps.read += ticket.prefill
+        self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
         self.speaking[priority] += 1
+        self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
+        self.steps.said -= 1  # its first token is of the step before
         self.ttft.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
         if priority is CHAT:
-            self.felt.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
+            steps = max(MIN_STEPS, self.steps.count - ticket.sent_step)
+            self.firsts.append(First(now - ticket.sent_at, steps, ticket.beside, ticket.bulk_ahead))
 
     def left(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
         if ticket.spoke:
             self.speaking[priority] -= 1
+            self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
         else:
             self.reading[priority] -= 1
             self.tokens[priority] -= ticket.prefill
         if priority is CHAT:
             self.last_chat = now
+        else:
+            self.last_bulk = (now, now - ticket.sent_at)
 
     def tick(self, now: float) -> None:
-        """Learn from the last second or so how fast chats speak."""
-        chats, passed = self.speaking[CHAT], now - self._told_at
-        if chats and passed > 0 and self.said >= MIN_TOKENS:
-            self.itl.learn((chats, self.speaking[BULK]), passed * chats / self.said)
-        self.said = 0
-        self._told_at = now
+        self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
 
     def validate(self, tickets: Iterable[Ticket]) -> None:
         """``tickets``: all that run here."""
@@ -120,19 +148,39 @@ class Pace:
         self.ttft.solve()
         return self.ttft.slope[0]
 
-    def bulk_for_ttft(self, share: float, seconds: float) -> float:
-        """How much bulk may be here so that first tokens of chats come at most ``share`` later than without any, or
-        within ``seconds``, whichever is more.
+    def bulk_for_ttft(self, share: float, seconds: float, most: int) -> float:
+        """How much bulk may be here so that late first tokens of chats (``LATE``) come at most ``share`` later than
+        without any, or within ``seconds``, whichever is more; infinite where ``most`` is not too much."""
+        if len(self.firsts) < FEWEST:
+            return inf
+        played = [self.alone(first) for first in self.firsts]
+        goal = max((1 + share) * late([alone for alone, _ in played]), seconds)
 
-        The mean is held to that: what bulk adds to it is less than what it adds to late ones, but they are later."""
-        self.itl.solve()
-        each = STEPS * self.itl.slope[1]
-        mean = self.felt.mean_y
-        alone = max(mean - each * self.felt.mean[1], LEAST_ALONE * mean)
-        return max(share * alone, seconds - alone) / each if each and mean else inf
+        def harms(bulk: float) -> bool:
+            return late([alone + each * bulk for alone, each in played]) > goal
+
+        if not harms(most):
+            return inf
+        low, high = 0.0, float(most)
+        while high - low > max(0.05, 0.02 * low):
+            middle = (low + high) / 2
+            low, high = (low, middle) if harms(middle) else (middle, high)
+        return low
+
+    def alone(self, first: First) -> tuple[float, float]:
+        """Seconds it would have taken without bulk, and what each request of bulk adds."""
+        row, token = self.steps.fit.slope
+        each = GAIN * (row * first.steps + token * first.ahead / max(1, first.beside))
+        return max(first.seconds - each * first.beside, LEAST_ALONE * first.seconds), each
 
     def bulk_for_itl(self, share: float, seconds: float) -> float:
         """How much so that tokens of chats come at most ``share`` or up to ``seconds`` apart, whichever is more."""
-        fit = self.itl
-        alone = fit.at((self.speaking[CHAT], 0.0))
-        return (max(seconds, (1 + share) * alone) - alone) / fit.slope[1] if fit.slope[1] else inf
+        fit = self.steps.fit
+        row, token = fit.slope
+        alone = fit.base + row * self.speaking[CHAT] + token * fit.mean[1]
+        return (max(seconds, (1 + share) * alone) - alone) / row if row else inf
+
+
+def late(seconds: list[float]) -> float:
+    seconds.sort()
+    return seconds[int(LATE * len(seconds))]

@@ -162,7 +162,7 @@ class Scheduler:
 
     def _progressed(self, event: Progressed, now: float, out: list[Command]) -> None:
         cost = {c: self.config.decode_cost * self._fairness[c].rate(now) for c in CLASSES}
-        bulk_spoke = False
+        spoke = False
         for request_id, tokens in event.tokens.items():
             ticket = self._tickets.get(request_id)
             if ticket is None or ticket.engine is None:
@@ -170,16 +170,15 @@ class Scheduler:
             request, pace = ticket.request, ticket.engine.pace
             if not ticket.spoke:
                 pace.spoke(ticket, now)
-                bulk_spoke = bulk_spoke or not ticket.is_chat
-            if ticket.is_chat:
-                pace.said += tokens
+                spoke = True
+            pace.steps.said += tokens
             ticket.produced += tokens
             held = request.prompt_tokens + ticket.before + ticket.produced
             if held > ticket.reserved:
                 ticket.reserved = held
                 ticket.engine.grow(request_id, held)
             self._fairness[request.priority].charge(ticket.account, tokens * cost[request.priority])
-        if bulk_spoke:  # the next one may be read
+        if spoke:  # bulk may be read
             self._fill(now, out)
 
     def _finished(self, event: Finished, now: float, out: list[Command]) -> None:

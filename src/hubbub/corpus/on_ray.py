@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hubbub.core.errors import ConfigError
@@ -17,8 +17,8 @@ from hubbub.corpus.board import Board
 from hubbub.corpus.client import FaultKind, RequestFault, Served
 from hubbub.corpus.items import Items
 from hubbub.corpus.producing import Intake
-from hubbub.corpus.ray_task import Batch, Job, look, work
-from hubbub.corpus.steering import LAG
+from hubbub.corpus.ray_task import CONFIG, Batch, Job, look, work
+from hubbub.corpus.steering import LAG, EpochWeights
 
 RANGE_FACTOR = 4
 """Places of a task, for each request that it has out at once: so that its last answers are a small part of it."""
@@ -52,8 +52,8 @@ class Cluster:
     def keep(self, value: Any) -> Any:
         return self._ray.put(value)
 
-    def submit(self, history: Any, recent: Any, places: list[int]) -> Any:
-        return self._work.remote(self._job, [history], recent, places)
+    def submit(self, history: tuple[int, Any], recent: Sequence[EpochWeights], places: list[int]) -> Any:
+        return self._work.remote(self._job, (history[0], [history[1]]), recent, places)
 
     def cancel(self, reference: Any) -> None:
         self._ray.cancel(reference, force=True)
@@ -138,13 +138,11 @@ class RayProducer:
 
     def _submit(self) -> None:
         places, self._places = self._places, []
-        first = self._history[0]
-        recent = self._items.recorded(first)
+        recent = self._items.recorded(self._history[0])
         if len(recent) > RECENT:
-            first += len(recent)
-            self._history = (first, self._cluster.keep(self._items.recorded(LAG)))
+            self._history = (self._history[0] + len(recent), self._cluster.keep(self._items.recorded(LAG)))
             recent = ()
-        reference = self._cluster.submit(self._history[1], recent, places)
+        reference = self._cluster.submit(self._history, recent, places)
         task = asyncio.get_running_loop().create_task(self._take(reference, len(places)))
         self._tasks[task] = reference
         self._out += len(places)
@@ -157,7 +155,8 @@ class RayProducer:
             self._out -= places
         self._board.counts.update(batch.counts)
         if batch.fault is not None:
-            raise RequestFault(FaultKind(batch.fault[0]), batch.fault[1])
+            kind, words = batch.fault
+            raise ConfigError(words) if kind == CONFIG else RequestFault(FaultKind(kind), words)
         for place, produced in batch.produced:
             self._intake.put(place, produced)
 

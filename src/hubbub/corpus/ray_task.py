@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hubbub.core.errors import ConfigError
 from hubbub.corpus.asking import Patience
 from hubbub.corpus.board import Board
 from hubbub.corpus.client import Endpoint, EndpointConfig, FaultKind, RequestFault, Served
@@ -25,6 +26,7 @@ from hubbub.corpus.screening import Here
 from hubbub.corpus.steering import LAG, EpochWeights
 
 AGAIN_S = 0.5
+CONFIG = "config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``fault``: kind and words, where there is no use in going on."""
+    """``fault``: kind (a FaultKind, or CONFIG) and words, where there is no use in going on."""
 
     produced: Sequence[tuple[int, Produced]]
     counts: Mapping[str, int]
@@ -116,11 +118,13 @@ class Worker:
             watching.cancel()
             await producer.close()
             await asyncio.wait([watching])
+        if intake.fault is None:
+            return Batch(intake.produced, board.counts)
         if isinstance(intake.fault, RequestFault):
-            return Batch(intake.produced, board.counts, (intake.fault.kind, intake.fault.message))
-        if intake.fault is not None:
-            raise intake.fault
-        return Batch(intake.produced, board.counts)
+            return Batch((), board.counts, (intake.fault.kind, intake.fault.message))
+        if isinstance(intake.fault, ConfigError):
+            return Batch((), board.counts, (CONFIG, intake.fault.message))
+        raise intake.fault
 
 
 # In the worker's process ----------------------------------------------------------------------------------------------
@@ -150,9 +154,11 @@ def look(job: Job) -> Served | tuple[str, str]:
     return found
 
 
-def work(job: Sequence[Any], history: Sequence[Any], recent: Sequence[EpochWeights], places: Sequence[int]) -> Batch:
-    """``job`` and ``history`` (all epochs before ``recent``) are lists of one reference each, so that they are fetched
-    only by a process that does not have them yet."""
+def work(
+    job: Sequence[Any], history: tuple[int, Sequence[Any]], recent: Sequence[EpochWeights], places: Sequence[int]
+) -> Batch:
+    """``job`` is a list of one reference, and so is what ``history`` has beside the number of the first epoch that is
+    not in it: so they are fetched only by a process that needs them. ``recent``: the epochs from that number on."""
     import ray
 
     key = job[0].hex()
@@ -160,8 +166,8 @@ def work(job: Sequence[Any], history: Sequence[Any], recent: Sequence[EpochWeigh
         _workers.clear()
         _workers[key] = Worker(ray.get(job[0]))
     worker = _workers[key]
-    if not recent or worker.known < recent[0].epoch:
-        worker.learn(ray.get(history[0]))
+    if worker.known < history[0]:
+        worker.learn(ray.get(history[1][0]))
     worker.learn(recent)
     batch: Batch = _run(worker.range(places))
     return batch

@@ -82,7 +82,7 @@ def _name(route: Described) -> str:
 
 
 def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
-    """Where the id of what was made can be used. Not to fork: what is missing there may be the item it names."""
+    """Where the id of what was made can be used. Not to fork and branch: they name an item, too."""
     if made.method != "POST" or (made.body is None and made.form is None):
         return {}
     links: dict[str, Json] = {}
@@ -90,7 +90,7 @@ def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
     place = "/data/0/id" if given else "/id"
     for route in routes:
         variable = re.match(re.escape(made.path) + r"/\{(\w+)\}", route.path)
-        if variable and not route.path.endswith("/fork"):
+        if variable and not route.path.endswith(("/fork", "/branch")):
             parameters = {**given, variable[1]: f"$response.body#{place}"}
             links[_name(route)] = {"operationId": _name(route), "parameters": parameters}
     return links

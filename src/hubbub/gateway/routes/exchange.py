@@ -43,6 +43,8 @@ async def bring(call: Call[None, ImportQuery]) -> ImportOut:
         await _received(call, spool)
         spool.seek(0)
         await call.gateway.importer.bring(call.user, call.query.name, spool, report)
+    for chat in report.chats:
+        call.gateway.hub.feeds.changed(call.user, chat)
     return report_out(report)
 
 
