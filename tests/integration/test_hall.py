@@ -107,7 +107,7 @@ def test_bulk_beside_chats_is_held_to_what_they_hardly_notice() -> None:
     late, chat_rate, _ = seen(alone, since)
     late_beside, chat_beside, bulk_beside = seen(beside, since)
     late_crowded, _, _ = seen(crowded, since)
-    assert late_beside < 1.4 * late, "1.25 is aimed at; of 500 answers the 95th percentile is known to a tenth"
+    assert late_beside < 1.25 * late
     assert late_crowded > 1.5 * late, "the load is too light to need steering"
     assert chat_beside > 0.75 * chat_rate, "answers are a little longer under way, so that less is asked"
     assert bulk_beside > 0.5 * chat_rate

@@ -38,9 +38,9 @@ LATE = 0.95
 """What bulk may lengthen is this quantile."""
 MIN_STEPS = 1.5
 """What a first token waits for at the least: half of the step under way, and the one that reads."""
-GAIN = 1.35
+GAIN = 1.5
 """Times what bulk adds to a step: while steps are longer more chats come, that read and speak in them. Seen from 1.2 to
-1.35 in simulation."""
+1.35 in simulation (docs/overload.md); what is above that is caution."""
 LEAST_ALONE = 0.25
 """Of the time to a first token with bulk: what it takes without, at the least, however wrong the slope is."""
 
