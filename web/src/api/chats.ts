@@ -24,9 +24,13 @@ export const editChat = (
   change: { title?: string; style?: Partial<Style>; pinned?: boolean },
 ): Promise<Chat> => patch(path(id), change);
 
+/** What fills a screen or two, and the pages that a reader scrolls up to. */
+const FIRST_ITEMS = 60;
+const MORE_ITEMS = 200;
+
 /** The last items first; `before`: those above that one. */
 export const listItems = (id: string, before?: string, signal?: AbortSignal): Promise<Listed<Item>> =>
-  get(`${path(id)}/items`, { order: "desc", limit: 200, after: before, branches: true }, signal);
+  get(`${path(id)}/items`, { order: "desc", limit: before ? MORE_ITEMS : FIRST_ITEMS, after: before, branches: true }, signal);
 
 /** Shows the branch that `item` is in. */
 export const switchBranch = (id: string, item: string): Promise<Chat> => post(`${path(id)}/branch`, { item });

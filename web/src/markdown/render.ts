@@ -67,8 +67,12 @@ export function clean(html: string): DocumentFragment {
   }
   for (const input of fragment.querySelectorAll("input")) {
     // The only inputs there are: ticks of a list of tasks.
-    if (input.type === "checkbox") input.disabled = true;
-    else input.remove();
+    if (input.type !== "checkbox") {
+      input.remove();
+      continue;
+    }
+    input.disabled = true;
+    input.setAttribute("aria-label", input.closest("li")?.textContent?.trim() || (input.checked ? "☑" : "☐"));
   }
   for (const node of fragment.querySelectorAll("[class]")) {
     if (node.tagName !== "CODE" || !/^language-[\w+#.-]*$/.test(node.className)) node.removeAttribute("class");

@@ -46,10 +46,10 @@ export function settleToasts(): void {
 
 export function Toasts(): JSX.Element {
   return (
-    <ol class="toasts" role="status" aria-live="polite">
+    <div class="toasts" role="status" aria-live="polite">
       <For each={toasts()}>
         {(one) => (
-          <li class="toast" classList={{ bad: one.bad ?? false }}>
+          <div class="toast" classList={{ bad: one.bad ?? false }}>
             <span class="grow">{one.text}</span>
             <Show when={one.action}>
               {(action) => (
@@ -65,9 +65,9 @@ export function Toasts(): JSX.Element {
               )}
             </Show>
             <IconButton small icon="close" label={t("common.close")} onClick={() => gone(one.id, true)} />
-          </li>
+          </div>
         )}
       </For>
-    </ol>
+    </div>
   );
 }
