@@ -23,7 +23,8 @@ from pathlib import Path
 from benchmarks.processes import free_port, started
 from benchmarks.table import stamp, write
 from hubbub.planner.api import calibrate_here
-from hubbub.planner.calibrate import Point, Sample, expected, measure_once, recall
+from hubbub.planner.calibrate import Point, measure_once
+from hubbub.planner.calibration import Sample, expected, recall
 from hubbub.planner.detect import detect
 from hubbub.planner.memory import Load
 from hubbub.planner.setup import Setup, make_setup

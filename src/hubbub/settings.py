@@ -30,6 +30,7 @@ from hubbub.engines.kinds import ENVIRONMENTS
 from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
+from hubbub.planner.live import PlannerConfig
 from hubbub.runtime.dispatcher import DispatcherConfig
 from hubbub.runtime.hub import HubConfig
 from hubbub.store.config import StoreConfig
@@ -93,6 +94,7 @@ class Settings:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     quota: QuotaConfig = field(default_factory=QuotaConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from hubbub.core.errors import BadRequest, EngineUnavailable
-from hubbub.planner.calibrate import Point, Sample, apply, calibrated, fit_factors, keep, measure, points, recall
+from hubbub.planner.calibrate import Point, measure, points
+from hubbub.planner.calibration import Sample, apply, calibrated, fit_factors, keep, recall
 from hubbub.planner.cases import Work
 from hubbub.planner.detect import best_seen
 from hubbub.planner.setup import Setup, make_setup

@@ -10,7 +10,7 @@ import pytest
 
 from hubbub.app import running
 from hubbub.core.errors import BadRequest, NotFound
-from hubbub.planner.api import plan_request
+from hubbub.planner.requests import plan_request
 from hubbub.planner.service import PlanService
 from hubbub.settings import load
 

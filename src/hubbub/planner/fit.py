@@ -45,7 +45,7 @@ class Held:
 def held_out(data: Data, labels: list[str], folds: int, most: int = 0) -> Held:
     """Every row predicted by a fit without the rows of its label. Labels are dealt into ``folds`` folds, of which the
     first ``most`` (0: all) are done."""
-    names = sorted(set(labels), key=lambda n: -labels.count(n))
+    names = sorted(sorted(set(labels)), key=lambda n: -labels.count(n))
     fold = {name: i % folds for i, name in enumerate(names)}
     which = np.array([fold[label] for label in labels])
     residual = np.zeros(len(labels))
@@ -159,7 +159,7 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
     """The whole fit with its cross validations, two at a time, each on one core."""
     data = load(rows)
     tell(f"{len(data.cases)} of {len(rows)} rows are of speed or latency and can be predicted")
-    whole = corrected(data, tell=tell)
+    whole = corrected(data, tell=tell, anchored=True)
     plain = np.log(predicted(data, roofline(data.table)) / data.values)
     report: dict[str, Any] = {
         "in sample": by_class(data.cases, errors_of(data, whole)),

@@ -20,7 +20,7 @@ from hubbub.core.events import Arrived, Command, Dispatch, EngineUp, Finished, P
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import ChatId, EngineId, EngineState, Priority, Request, RequestId, Usage, UserId
 from hubbub.planner.enginesim import EngineLimits, EngineSim, Sequence
-from hubbub.planner.setup import Setup, StepModel
+from hubbub.planner.setup import Setup, step_model
 
 PROGRESS_EVERY_S = 1.0
 
@@ -98,7 +98,7 @@ class Simulation:
         per_token = setup.shape.kv_bytes_per_token(setup.quant.kv_bytes)
         room = int(plan.kv_tokens * per_token / max(per_chat, 1.0)) if per_chat else plan.kv_tokens
         most = max(1, min(setup.max_sequences, chats.count + self._bulk.in_flight or 1))
-        model = StepModel(setup, most)
+        model = step_model(setup, most)
         slots = setup.engine.admission == "slots"
         limits = EngineLimits(
             max_sequences=min(setup.max_sequences, 256) if slots else setup.max_sequences,
