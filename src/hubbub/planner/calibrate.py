@@ -111,9 +111,9 @@ async def measure(url: str, model: str, plan: Sequence[Point], tell: Callable[[s
     return best
 
 
-async def measure_once(url: str, point: Point, model: str = "") -> Sample:
+async def measure_once(url: str, point: Point, model: str = "", timeout_s: float = TIMEOUT_S) -> Sample:
     """One point, once, at an engine that is awake. Raises EngineUnavailable."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=5)
+    timeout = aiohttp.ClientTimeout(total=timeout_s, connect=5)
     try:
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
             if not model:

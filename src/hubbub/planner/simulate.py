@@ -110,12 +110,12 @@ class Simulation:
         self._request_s = model.request_s
         self._engines = {EngineId(f"e{i}"): EngineSim(model, limits) for i in range(setup.machine.replicas)}
         waiting = chats.count + self._bulk.in_flight + 10
-        self._scheduler = Scheduler(SchedulerConfig(max_queued=waiting, max_queued_bulk=waiting))
+        self.scheduler = Scheduler(SchedulerConfig(max_queued=waiting, max_queued_bulk=waiting))
         for engine, simulated in self._engines.items():
             state = EngineState(
                 ("m",), chats.context, simulated.limits.max_sequences, simulated.limits.kv_tokens, prefix_cache=True
             )
-            self._scheduler.handle(EngineUp(engine, state), 0.0)
+            self.scheduler.handle(EngineUp(engine, state), 0.0)
         self._clock = dict.fromkeys(self._engines, 0.0)
         self._events: list[tuple[float, int, str, int]] = []
         self._sequence = self._requests = 0
@@ -204,7 +204,7 @@ class Simulation:
             first = {s.key: s.done for s in spoke}
             self._progress.update(first)
             told = {RequestId(key): done for key, done in first.items()}
-            self._obey(self._scheduler.handle(Progressed(told), after), after)
+            self._obey(self.scheduler.handle(Progressed(told), after), after)
         for sequence in ended:
             self._end(sequence, after)
         if after - self._told >= PROGRESS_EVERY_S:
@@ -225,9 +225,9 @@ class Simulation:
             fill += simulated.fill / len(self._engines)
             running += len(simulated.running) + len(simulated.reading)
         if grown:
-            self._obey(self._scheduler.handle(Progressed(grown), now), now)
-        self._obey(self._scheduler.handle(Ticked(), now), now)
-        view = self._scheduler.view()
+            self._obey(self.scheduler.handle(Progressed(grown), now), now)
+        self._obey(self.scheduler.handle(Ticked(), now), now)
+        view = self.scheduler.view()
         inside = sum(len(s.waiting) for s in self._engines.values())
         self.outcome.queue.append(sum(view.queued.values()) + inside)
         self.outcome.running.append(running)
@@ -264,7 +264,7 @@ class Simulation:
         sequence = Sequence(key, chat, prompt, answer, now)
         self._flying[key] = (sequence, who)
         request = Request(RequestId(key), UserId(user), ChatId(chat), "m", prompt, priority)
-        self._obey(self._scheduler.handle(Arrived(request), now), now)
+        self._obey(self.scheduler.handle(Arrived(request), now), now)
 
     def _obey(self, commands: list[Command], now: float) -> None:
         for command in commands:
@@ -285,7 +285,9 @@ class Simulation:
     def _end(self, sequence: Sequence, now: float) -> None:
         out = self.outcome
         _, who = self._flying.pop(sequence.key)
-        self._progress.pop(sequence.key, None)
+        rest = sequence.done - self._progress.pop(sequence.key, 0)
+        if rest > 0:
+            self._obey(self.scheduler.handle(Progressed({RequestId(sequence.key): rest}), now), now)
         usage = Usage(sequence.prompt, sequence.done, sequence.cached)
         if sequence.chat == "template":
             out.bulk_tokens += sequence.done
@@ -302,4 +304,4 @@ class Simulation:
             user = self._users[who]
             user.history = sequence.prompt + sequence.done
             self._push(now + self._random.expovariate(1 / max(self._chats.think_s, 1e-3)), "ask", who)
-        self._obey(self._scheduler.handle(Finished(RequestId(sequence.key), usage), now), now)
+        self._obey(self.scheduler.handle(Finished(RequestId(sequence.key), usage), now), now)
