@@ -17,9 +17,10 @@ from hubbub.core.errors import BadRequest, EngineUnavailable
 from hubbub.planner.calibrate import Point, measure, points
 from hubbub.planner.calibration import Sample, apply, calibrated, fit_factors, keep, recall
 from hubbub.planner.cases import Work
+from hubbub.planner.closed_forms import figure
 from hubbub.planner.detect import best_seen
 from hubbub.planner.setup import Setup, make_setup
-from hubbub.planner.step_time import Steps, figure, table_of
+from hubbub.planner.step_time import Steps, table_of
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from hubbub.core.errors import BadRequest
 from hubbub.core.observed import StepSeen
 from hubbub.core.pace import Pace
 from hubbub.core.types import EngineId
-from hubbub.planner.calibration import TUNED, Calibration, apply, keep, kept_record, recall, refined
+from hubbub.planner.calibration import TUNED, Calibration, Sample, apply, keep, kept_record, recall, refined
 from hubbub.planner.refine import points_of
 from hubbub.planner.setup import Setup, StepModel, make_setup, step_model
 from hubbub.planner.simulate import Chats, Simulation
@@ -57,7 +57,8 @@ def test_one_wild_class_moves_little(setup: Setup) -> None:
 
 
 def test_no_factor_goes_further_than_four_times_from_what_was_measured(setup: Setup) -> None:
-    kept = Calibration("f", setup.name, (1.2,) * 6, 0.1, 0.1, 0.1, engine="openvino", measured=(1.2,) * 6)
+    sample = Sample(1, 16.0, 24.0, 0.1, 0.02, 40.0)
+    kept = Calibration("f", setup.name, (1.2,) * 6, 0, 0, 0, (sample,), engine="openvino", measured=(1.2,) * 6)
     for slower in (1e-4, 1e4):
         record = refined(setup, seen_by(step_model(setup, 64), slower), "f", kept)
         assert all(1.2 / 4.001 <= factor <= 1.2 * 4.001 for factor in record.factors)

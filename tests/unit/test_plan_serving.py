@@ -53,9 +53,7 @@ def test_short_answers_feel_prompts_more_than_tokens_do() -> None:
     tpot, itl = told(Work("burst", 217, 201, 1000, 1000, varied=True), "tpot_ms_mean", "itl_ms_mean")
     assert tpot > 1.1 * itl
     sglang = make_setup("Llama-3.1-8B", "H100", engine="sglang")
-    first, between = told(
-        Work("burst", 217, 201, 1000, 1000, varied=True), "tpot_ms_mean", "itl_ms_mean", setup=sglang
-    )
+    first, between = told(Work("burst", 217, 201, 1000, 1000, varied=True), "tpot_ms_mean", "itl_ms_mean", setup=sglang)
     assert first / between > tpot / itl  # its prompts stop those that decode altogether
 
 

@@ -250,7 +250,7 @@ class Scheduler:
             engine.pace.tick(now)
             engine.steering.tick(now)
         self._fill(now, out)
-        for lane in self._placement.waiting():
+        for lane in self._placement.waiting() if event.told else ():
             out += [self._wait(ticket, now) for ticket in lane.room.tickets()]
 
     # From one place to another -------------------------------------------------------------------------------------

@@ -39,8 +39,9 @@ TUNED: tuple[tuple[str, ...], ...] = (
     ("layer_us", "step_ms"),
     ("request_ms", "serial_ms"),
 )
-FURTHEST = math.log(4.0)
-"""A server's traffic moves a factor by no more than this from where a calibration or the table put it."""
+FURTHEST, FURTHEST_UNSEEN = math.log(4.0), math.log(16.0)
+"""A server's traffic moves a factor by no more than this from where ``plan calibrate`` put it, or the table, which may
+be of another machine than the name of its processor says."""
 FEWEST_STEPS = 3
 LIKE_IT = 1.5
 """Bands of a setup that borrows another's record on this machine are so many times as wide."""
@@ -191,7 +192,8 @@ def calibrated(
 
 def refined(setup: Setup, steps: Sequence[StepSeen], fingerprint: str, kept: Calibration | None = None) -> Calibration:
     """The record after a server's traffic showed ``steps``, medians that they are. ``setup``: as published; ``kept``:
-    the record so far. Bounded: no factor goes further than four times from ``plan calibrate``'s or the table's.
+    the record so far. Bounded: no factor goes further than four times from ``plan calibrate``'s, or 16 from the
+    table's.
 
     Raises BadRequest where the steps are too few to say anything.
     """
@@ -214,8 +216,10 @@ def refined(setup: Setup, steps: Sequence[StepSeen], fingerprint: str, kept: Cal
 
     measured = np.log(kept.measured if kept and kept.measured else np.ones(len(TUNED)))
     noise = NOISE + 0.2 / np.sqrt([s.samples for s in steps])
-    found = _settle(residual_at, measured, PULL if kept and kept.samples else _pull(base), noise)
-    logs = np.clip(found.logs, measured - FURTHEST, measured + FURTHEST)
+    calibrated_here = kept is not None and bool(kept.samples)
+    found = _settle(residual_at, measured, PULL if calibrated_here else _pull(base), noise)
+    furthest = FURTHEST if calibrated_here else FURTHEST_UNSEEN
+    logs = np.clip(found.logs, measured - furthest, measured + furthest)
     found = replace(found, logs=logs, after=residual_at(logs))
     record = found.record(base, fingerprint, steps=tuple(steps), measured=tuple(np.exp(measured).tolist()))
     return replace(record, samples=kept.samples, kv_tokens=kept.kv_tokens) if kept else record

@@ -167,6 +167,8 @@ def make_machine(
     card = resolve_card(hardware, option=option)
     if layer_split:
         return Machine(card, gpus, 1, gpus)
+    if tp < 0:
+        raise BadRequest(f"tp: must be 0 or more, got {tp}", param="tp")
     if tp and gpus % tp:
         raise BadRequest(f"tp: {gpus} cards do not split into groups of {tp}", param="tp")
     return Machine(card, gpus, tp or gpus)

@@ -21,10 +21,11 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
+from hubbub.planner.closed_forms import figure
 from hubbub.planner.coefficients import CORRECTED, KINDS, Coefficients, from_json, groups, metric_class
 from hubbub.planner.residuals import of_rows
 from hubbub.planner.serving import figures, simulated
-from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, figure, prior, table_of
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, prior, table_of
 
 SIGMA = 0.06
 """Noise of one row in logarithms: repeated runs of one set-up in the data differ by about this."""
@@ -235,7 +236,7 @@ class Problem:
             return np.asarray(turned @ (scaled @ vector) + prior * scale**2 * vector)
 
         solution, _ = cg(
-            LinearOperator((size, size), matvec=times, dtype=float), -gradient * scale, rtol=1e-3, maxiter=150
+            LinearOperator((size, size), matvec=times, dtype=float), -gradient * scale, rtol=1e-3, maxiter=60
         )
         return np.asarray(solution * scale)
 

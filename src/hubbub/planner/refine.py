@@ -12,6 +12,7 @@ from typing import Any
 from hubbub.core.observed import StepSeen
 from hubbub.planner.api import published_here, setup_here
 from hubbub.planner.calibration import keep, kept_record, refined
+from hubbub.planner.detect import best_kept, cpu_name
 from hubbub.planner.setup import Setup, step_model
 
 TOKENS, BULK = (16, 64, 256, 1024), (0, 4, 16)
@@ -26,7 +27,8 @@ Points = list[tuple[tuple[float, float], float]]
 
 def refine(model: str, engine: str, steps: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
     """Keep what a server's traffic showed. Raises NotFound (no such model) or BadRequest (too few steps)."""
-    published, found = published_here(model, engine=engine, measure=False, folder=folder)
+    timed = best_kept(folder, cpu_name()) != (0.0, 0.0)
+    published, found = published_here(model, engine=engine, measure=not timed, folder=folder)
     kept = kept_record(published, found.fingerprint, folder)
     record = refined(published, [StepSeen(**step) for step in steps], found.fingerprint, kept)
     keep(record, folder)

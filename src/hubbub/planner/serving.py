@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hubbub.planner.cases import Case
+from hubbub.planner.closed_forms import figure
 from hubbub.planner.enginesim import EngineLimits, EngineSim
 from hubbub.planner.enginesim import Sequence as Asked
 from hubbub.planner.setup import StepModel
-from hubbub.planner.step_time import Floats, Steps, Table, figure, table_of
+from hubbub.planner.step_time import Floats, Steps, Table, table_of
 
 SIMULATED = ("closed", "burst", "rate")
 MOST_REQUESTS, LEAST_REQUESTS = 1500, 48

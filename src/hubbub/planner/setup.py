@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hubbub.core.errors import ContextTooLong
+from hubbub.core.errors import ContextTooLong, NotFound
 from hubbub.planner.cases import Case, Work
 from hubbub.planner.coefficients import Coefficients, bundled
 from hubbub.planner.engines import EngineKind, parse_engine
-from hubbub.planner.hardware import Machine, make_machine
+from hubbub.planner.hardware import Machine, close_to, make_machine
 from hubbub.planner.memory import Load, MemoryPlan, plan_memory, require_fit
 from hubbub.planner.modelfiles import load_model
 from hubbub.planner.models import ModelShape
@@ -89,6 +89,10 @@ def default_engine(machine: Machine, quant: Quant, shape: ModelShape | None = No
     return "vllm"
 
 
+ENGINES = ("vllm", "sglang", "tensorrt-llm", "lmdeploy", "llama.cpp", "openvino", "transformers", "tgi", "mlx", "mlc")
+KNOWN_ENGINES = ", ".join(ENGINES)
+
+
 def make_setup(
     model: str,
     hardware: str,
@@ -108,6 +112,9 @@ def make_setup(
 
     ``context``: tokens a chat may reach; it must not exceed the model's window.
     """
+    if engine and parse_engine(engine).family == "other":
+        near = close_to(engine.lower(), {name: name for name in ENGINES})
+        raise NotFound(f"engine: no engine named {engine!r}{near or f'; known are {KNOWN_ENGINES}'}", param="engine")
     shape, stated = load_model(model)
     machine = make_machine(hardware, gpus, tp=tp)
     family = parse_engine(engine).family if engine else ""

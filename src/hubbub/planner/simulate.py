@@ -23,6 +23,7 @@ from hubbub.planner.enginesim import EngineLimits, EngineSim, Sequence
 from hubbub.planner.setup import Setup, step_model
 
 PROGRESS_EVERY_S = 1.0
+TOLD_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ class Simulation:
         self._flying: dict[str, tuple[Sequence, int]] = {}
         self._progress: dict[str, int] = {}
         self._told = 0.0
+        # a slow engine's seconds hold no step at all: telling of them every one would cost more than the steps
+        self._tell_every = max(PROGRESS_EVERY_S, TOLD_STEPS * model.decode(most, most * 512))
         self._last_end = [0.0, 0.0]
         self.outcome = Outcome()
 
@@ -195,9 +198,8 @@ class Simulation:
     def _step(self, engine: EngineId, arrival: float) -> int:
         simulated, clock = self._engines[engine], self._clock
         now = clock[engine]
-        limit = min(arrival, now + 0.5 if simulated.waiting else math.inf)
         reading = bool(simulated.waiting or simulated.reading)
-        after, ended = simulated.advance(now, limit)
+        after, ended = simulated.advance(now, arrival)
         clock[engine] = after
         if reading:  # the scheduler learns from first tokens, and gives the next bulk row after one
             spoke = (s for s in (*simulated.running, *ended) if s.key not in self._progress)
@@ -207,7 +209,7 @@ class Simulation:
             self._obey(self.scheduler.handle(Progressed(told), after), after)
         for sequence in ended:
             self._end(sequence, after)
-        if after - self._told >= PROGRESS_EVERY_S:
+        if after - self._told >= self._tell_every:
             self._tell(after)
         return len(ended)
 
@@ -226,7 +228,7 @@ class Simulation:
             running += len(simulated.running) + len(simulated.reading)
         if grown:
             self._obey(self.scheduler.handle(Progressed(grown), now), now)
-        self._obey(self.scheduler.handle(Ticked(), now), now)
+        self._obey(self.scheduler.handle(Ticked(told=False), now), now)
         view = self.scheduler.view()
         inside = sum(len(s.waiting) for s in self._engines.values())
         self.outcome.queue.append(sum(view.queued.values()) + inside)

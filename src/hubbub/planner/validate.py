@@ -13,10 +13,11 @@ import numpy as np
 
 from hubbub.core.errors import BadRequest, NotFound
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
+from hubbub.planner.closed_forms import figure, roofline
 from hubbub.planner.coefficients import Coefficients, bundled, metric_class
 from hubbub.planner.footprint import memory_figure
 from hubbub.planner.serving import figures
-from hubbub.planner.step_time import Floats, Steps, figure, roofline, table_of
+from hubbub.planner.step_time import Floats, Steps, table_of
 
 _NEAR = {
     "model": "fitted from published rows of this model, engine and card",
