@@ -157,7 +157,7 @@ def names_in(text: str) -> list[str]:
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` for Typer: each parameter that is a dataclass becomes its fields, one option each."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, type[Any]] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name not in groups:

@@ -36,7 +36,8 @@ class Detected:
 class Nvml(Protocol):
     """What is asked of NVIDIA's management library: the names are those of the ``pynvml`` module."""
 
-    NVMLError: type[Exception]
+    @property
+    def NVMLError(self) -> type[Exception]: ...  # noqa: N802
 
     def nvmlInit(self) -> object: ...  # noqa: N802 - NVML's own spelling, here and below
 

@@ -211,9 +211,9 @@ def resolve_model(name: str, params: str = "", option: str = "model") -> ModelSh
             break
     if sizes:
         return generic(sizes[0])
-    near = close_to(re.sub(r"[^a-z0-9.]", "", cleaned.lower()), {key: s.name for key, s in _by_key().items()})
+    close = close_to(re.sub(r"[^a-z0-9.]", "", cleaned.lower()), {key: s.name for key, s in _by_key().items()})
     raise NotFound(
-        f"{option}: no model named {name!r}{near or '.'} Give a bundled name (`hubbub plan models`), a folder "
+        f"{option}: no model named {name!r}{close or '.'} Give a bundled name (`hubbub plan models`), a folder "
         "or file with config.json, a .gguf file, or a name that holds its size, such as 'my-7b'",
         param=option,
     )

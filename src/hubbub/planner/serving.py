@@ -25,7 +25,9 @@ from hubbub.planner.setup import StepModel
 from hubbub.planner.step_time import Floats, Steps, Table, table_of
 
 SIMULATED = ("closed", "burst", "rate")
-MOST_REQUESTS, LEAST_REQUESTS = 1500, 48
+MOST_REQUESTS, LEAST_REQUESTS, RATE_REQUESTS = 1500, 48, 600
+MOST_STEPS = 50_000
+"""Of reading prompts, in one simulation."""
 SHAPE_IN, SHAPE_OUT = 0.6, 0.95
 """Weibull shapes of ShareGPT's lengths, which vLLM's benchmark cuts to 4..1024 tokens: questions have a long tail,
 answers are nearly exponential."""
@@ -75,7 +77,7 @@ def run(table: Table, coefficients: Mapping[str, Floats], case: Case) -> Served:
     rng = random.Random(7)  # noqa: S311 - a simulation, nothing secret
     one = {name: float(getattr(table, name)[0]) for name in ("tokens_in", "tokens_out", "concurrency", "requests")}
     clients = one["concurrency"] if mode == "closed" else one["requests"] if mode == "burst" else math.inf
-    count = _count(mode, clients, one["requests"])
+    count = _count(mode, clients, one["requests"], one["tokens_in"] / float(table.budget[0]))
     varied = float(table.varied[0])
     prompts = lengths(one["tokens_in"], SHAPE_IN * varied, count, rng)
     tokens = lengths(one["tokens_out"], SHAPE_OUT * varied, count, rng)
@@ -113,12 +115,12 @@ def run(table: Table, coefficients: Mapping[str, Floats], case: Case) -> Served:
     )
 
 
-def _count(mode: str, clients: float, requests: float) -> int:
+def _count(mode: str, clients: float, requests: float, steps: float) -> int:
+    """Requests to simulate; ``steps``: those that read one prompt."""
+    most = max(1, min(MOST_REQUESTS, round(MOST_STEPS / max(steps, 1.0))))
     if math.isfinite(requests):
-        return max(1, min(round(requests), MOST_REQUESTS))
-    if mode == "closed":
-        return max(LEAST_REQUESTS, min(round(5 * clients), MOST_REQUESTS))
-    return 600
+        return max(1, min(round(requests), most))
+    return min(max(LEAST_REQUESTS, round(5 * clients)) if mode == "closed" else RATE_REQUESTS, most)
 
 
 def _through(
@@ -131,7 +133,8 @@ def _through(
     for i in range(len(asked) if gap else clients):
         now += gap() if gap else 0.0
         coming.append((now, i))
-    following, now, ended = len(coming), 0.0, []
+    following, now = len(coming), 0.0
+    ended: list[tuple[Asked, float, float]] = []
     while len(ended) < len(asked):
         while coming and coming[0][0] <= now:
             when, i = heapq.heappop(coming)
@@ -201,9 +204,12 @@ def figures(cases: Sequence[Case], coefficients: Mapping[str, Floats]) -> Floats
         own = {name: np.asarray(value[i : i + 1]) for name, value in coefficients.items()}
         parts = [getattr(table, name) for name in Table.__slots__] + [own[name] for name in sorted(own)]
         key = np.concatenate(parts).tobytes()
-        if key not in runs:
-            runs[key] = run(table, own, case)
-        out[i] = read_off(case.metric, runs[key], table, own)
+        try:
+            if key not in runs:
+                runs[key] = run(table, own, case)
+            out[i] = read_off(case.metric, runs[key], table, own)
+        except (ArithmeticError, ValueError):
+            out[i] = math.nan  # lengths or loads that no machine has
     for metric, index in plain.items():
         table = table_of([cases[i] for i in index])
         out[index] = figure(metric, table, Steps(table, {k: v[index] for k, v in coefficients.items()}))
