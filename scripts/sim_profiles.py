@@ -7,7 +7,7 @@ import sys
 import msgspec
 
 from hubbub.engines.sim_profiles import FILE, Profile
-from hubbub.planner.setup import step_model, fitting_setup, make_setup
+from hubbub.planner.setup import fitting_setup, make_setup, step_model
 
 SETUPS = (
     ("Qwen2.5-7B", "AWQ", "RTX 4090", "vllm"),
