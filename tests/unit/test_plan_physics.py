@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ ENGINES = ["vllm", "sglang", "llama.cpp", "lmdeploy", "transformers", "tensorrt-
 def test_every_timing_is_finite_and_positive(
     model: str, card: str, engine: str, mode: str, tokens_in: float, tokens_out: float, streams: float
 ) -> None:
-    setup = make_setup(model, card, engine=engine)
+    setup = replace(make_setup(model, card), engine=parse_engine(engine))
     work = Work(mode, tokens_in, tokens_out, streams, 500.0 if mode != "saturated" else math.inf, 4.0)
     case = setup.case(work)
     table = table_of([case])
