@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick install dev lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench bench-gateway bench-real clean
+.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
 QUICK := tests/unit tests/property tests/contract
-TIERS := tests/integration tests/chaos tests/acceptance
+SERVERS := tests/integration tests/chaos
+USERS := tests/acceptance
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -23,14 +24,21 @@ help: ## list these targets
 	@scripts/setup.sh requirements/dev-lock.txt
 	@touch $@ .venv/.installed
 
-install: .venv/.installed ## make .venv with what Hubbub needs
+install: .venv/.installed page ## make .venv with what Hubbub needs, and the page
 
-dev: .venv/.dev-installed ## make .venv with what its tests need, too
+dev: .venv/.dev-installed page ## make .venv with what its tests need, too, and the page
 
-demo: .venv/.installed ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
+page: .venv/.installed
+	@$(BIN)/python scripts/web.py >.make/web.log 2>&1 || \
+	  { tail -n 3 .make/web.log; echo "web: goes on without the page; again with: make web"; }
+
+web: .venv/.installed ## build the page into src/hubbub/web (nothing to do where it is of these sources)
+	@$(BIN)/python scripts/web.py
+
+demo: install ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
 	@$(BIN)/hubbub demo $(DEMO_FLAGS)
 
-test: lint types layers docs-check pytest ## every check there is
+test: lint types layers docs-check web-check pytest ## every check there is
 
 lint: .venv/.dev-installed ## style
 	@$(BIN)/ruff check
@@ -49,6 +57,9 @@ docs: .venv/.dev-installed ## write the generated pages of docs/
 docs-check: .venv/.dev-installed ## are they up to date?
 	@$(BIN)/python scripts/docs.py --check
 
+web-check: .venv/.dev-installed ## the page's types and the tests of its logic
+	@$(BIN)/python scripts/web.py --test
+
 # PATH: the uv that scripts/setup.sh may have brought along.
 .make/engines/%/.installed: .venv/.dev-installed src/hubbub/engines/recipes.py $(wildcard src/hubbub/engines/locks/*.txt)
 	@PATH="$$PWD/.make/tools/bin:$$PATH" $(BIN)/hubbub engine install $* --yes --folder .make/engines
@@ -56,9 +67,15 @@ docs-check: .venv/.dev-installed ## are they up to date?
 
 engines: .make/engines/vllm/.installed .make/engines/transformers/.installed ## environments of the engines that the tests run for real
 
-pytest: .venv/.dev-installed engines ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+chromium: ## a browser for the tests of the page
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
+	  { echo "the tests of the page need Chromium; on Debian: apt-get install chromium"; exit 1; }
+
+pytest: dev engines chromium ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
-	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(TIERS)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SERVERS)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(USERS)
 
 quick: .venv/.dev-installed ## the quick tiers alone
 	@$(BIN)/pytest $(QUICK)
@@ -78,7 +95,10 @@ soak: .venv/.installed ## 200 chats for an hour on the simulated engine: does an
 bench-overload: .venv/.installed ## 2,000 clients at a server sized for 200
 	@$(BIN)/python -m benchmarks.overload
 
-bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 5 minutes on a quiet machine
+bench-bulk-frontier: .venv/.installed ## what bulk can get beside chats, and what the steering reaches: simulated
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.bulk_frontier
+
+bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 8 minutes on a quiet machine
 	@$(BIN)/python -m benchmarks.bulk_beside_chats
 
 fmt: .venv/.dev-installed ## put the style right
@@ -100,5 +120,5 @@ bench-real: .venv/.installed ## 200 chats through Hubbub against the same straig
 	@$(BIN)/python -m benchmarks.real_engine
 
 clean: ## remove what was made here, data apart
-	rm -rf .venv .make .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .make src/hubbub/web web/node_modules .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find src tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +

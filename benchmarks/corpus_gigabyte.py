@@ -179,6 +179,7 @@ async def stages(recipe: Path, url: str, folder: Path) -> dict[str, float]:
             )
         took["request and answer"] = (time.process_time() - began) / STAGED * 1e3
     said = [[Said(answer.text, answer.tokens, answer.finish, 0, answer.model)] for answer in answers]
+    judge.screen(made[0][0], said[0])  # the language model is loaded when it is first asked
     screened = timed("filters, signature", lambda: [judge.screen(made[n][0], said[n]) for n in range(STAGED)])
     verdicts = timed("deduplication, steering", lambda: [judge.admit(one) for one in screened])
     lines = timed("record to JSON", lambda: [encode(record) for verdict in verdicts for record in verdict.records])

@@ -44,7 +44,8 @@ class Habits:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request. Seconds of ``time.perf_counter``; ``first_at`` is 0 where nothing was said. ``end``: ``ok``, an
-    HTTP status of a refusal as ``429``, or what went wrong. ``retry_after``: what a refusal said, in seconds."""
+    HTTP status of a refusal as ``429``, or what went wrong. ``retry_after``: what a refusal said, in seconds. ``read``:
+    tokens of the prompt that no cache had."""
 
     began: float
     first_at: float
@@ -52,6 +53,7 @@ class Asked:
     tokens: int
     end: str
     retry_after: float = 0.0
+    read: int = 0
 
     @property
     def ttft(self) -> float:
@@ -124,7 +126,7 @@ class Crowd:
 
 async def _read(response: aiohttp.ClientResponse, began: float) -> Asked:
     lines, dialect, first_at, last_at = Lines(), ResponsesDialect(), 0.0, 0.0
-    tokens, end = 0, "the stream was cut"
+    tokens, read, end = 0, 0, "the stream was cut"
     async for data in response.content.iter_any():
         for event in lines.feed(data):
             seen = dialect.read(event)
@@ -134,8 +136,10 @@ async def _read(response: aiohttp.ClientResponse, began: float) -> Asked:
                 last_at = time.perf_counter()
                 first_at = first_at or last_at
             if seen.end:
-                end, tokens = seen.end, seen.tokens.output if seen.tokens else 0
-    return Asked(began, first_at, last_at or time.perf_counter(), tokens, end)
+                end = seen.end
+                if seen.tokens:
+                    tokens, read = seen.tokens.output, seen.tokens.input - seen.tokens.cached
+    return Asked(began, first_at, last_at or time.perf_counter(), tokens, end, read=read)
 
 
 def tokens_within(told: Iterable[Asked], since: float, until: float) -> float:
@@ -147,6 +151,21 @@ def tokens_within(told: Iterable[Asked], since: float, until: float) -> float:
             inside = min(asked.ended, until) - max(asked.first_at, since)
             total += asked.tokens * max(0.0, min(1.0, inside / length))
     return total
+
+
+def read_within(told: Iterable[Asked], since: float, until: float) -> int:
+    """Tokens of prompts read in that span, by when their first tokens came."""
+    return sum(asked.read for asked in told if asked.end == "ok" and since <= asked.first_at < until)
+
+
+def present_within(told: Iterable[Asked], since: float, until: float) -> float:
+    """Seconds of that span in which somebody was being answered."""
+    covered, reached = 0.0, since
+    for began, ended in sorted((asked.began, asked.ended) for asked in told):
+        if min(ended, until) > max(began, reached):
+            covered += min(ended, until) - max(began, reached)
+            reached = min(ended, until)
+    return covered
 
 
 def quantile(values: Iterable[float], share: float) -> float:

@@ -1,10 +1,11 @@
-"""The weights of a GGUF in other forms, for ``engine_settings``: as OpenVINO IR, and as IR of 8 bits.
+"""The weights of a GGUF in other forms, for ``engine_settings``: as OpenVINO IR, and as IR of 8 and of 16 bits.
 
     python -m benchmarks.weights FORM MODEL.gguf FOLDER
 
 ``ir``: quantized as the GGUF is. ``groups8``: 8 bits with a scale for each 32 weights (GGUF's Q8_0). ``channels8``: 8
 bits with a scale and a zero point a channel, as ``optimum-cli export openvino --weight-format int8`` makes it; needs
-``pip install nncf``. The 8-bit forms are made from what the GGUF holds, so they are no more exact than it is.
+``pip install nncf``. ``halves``: 16 bits, nearer to what is computed with where a processor cannot multiply 8 bits. All
+are made from what the GGUF holds, so they are no more exact than it is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FORMS = {
     "ir": "IR, quantized as the GGUF",
     "groups8": "IR of 8 bits, by groups of 32",
     "channels8": "IR of 8 bits, by channel",
+    "halves": "IR of 16 bits",
 }
 
 

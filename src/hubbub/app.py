@@ -20,6 +20,7 @@ from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import EngineId
 from hubbub.corpus.batches.desk import Desk, DeskConfig
 from hubbub.corpus.batches.lines import Bounds
+from hubbub.corpus.hosted.desk import Corpora, CorporaConfig
 from hubbub.engines.catalog import kind_of
 from hubbub.engines.config import specs
 from hubbub.engines.kinds import EngineSpec
@@ -30,14 +31,18 @@ from hubbub.gateway.app import GATEWAY, Rules, create_app, runner
 from hubbub.gateway.config import words
 from hubbub.gateway.doors import Doors, is_loopback
 from hubbub.gateway.keyring import KeyRing
+from hubbub.gateway.members import Members
+from hubbub.gateway.oidc import IdentityProvider
+from hubbub.gateway.passwords import Passwords
 from hubbub.gateway.rows import Rows
 from hubbub.planner.live import Refiner, Runs
 from hubbub.planner.service import PlanService
-from hubbub.ports import Engine, Store
+from hubbub.ports import Engine, KeyStore, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
 from hubbub.settings import KeysMode, Settings
@@ -50,11 +55,13 @@ log = logging.getLogger(__name__)
 
 FILES = "files"
 """Files and batches, in the data folder."""
+CORPORA = "corpora"
+"""Corpora, a folder each, in the data folder."""
 ROWS_PER_PLACE, MOST_ROWS = 2, 512
 """Lines of batches asked at once, for each sequence that engines decode together: some wait where one comes free."""
 
 WAYS_IN = (
-    "Make a key with `hubbub keys create`, or listen on 127.0.0.1, "
+    "Make a key with `hubbub keys create`, or say --first-admin to make an admin at the page, or listen on 127.0.0.1, "
     "or say --open-to-everyone to let in whoever can connect"
 )
 
@@ -74,6 +81,14 @@ class App:
     planner: PlanService
     refiner: Refiner
     desk: Desk
+    press: Corpora
+    gauges: Gauges
+
+    @property
+    def setup_code(self) -> str:
+        """What makes the first admin; empty once somebody can sign in, or nobody has to."""
+        members = self.doors.members
+        return members.setup_code if members is not None and members.first_start else ""
 
     def web(self) -> web.Application:
         """The HTTP side."""
@@ -88,6 +103,9 @@ class App:
             rules=Rules(self.settings.limits, self.settings.quota, self.doors),
             plan=self.planner.answer,
             desk=self.desk,
+            press=self.press,
+            gauges=self.gauges,
+            spool=Path(self.settings.server.data),
         )
 
     def health(self) -> Mapping[str, Any]:
@@ -168,6 +186,10 @@ def _process(engine: Engine) -> dict[str, Any]:
     return {}
 
 
+def _log_of(engine: Engine) -> Path | None:
+    return engine.supervisor.log.path if isinstance(engine, Supervised) else None
+
+
 def data_folder(settings: Settings) -> Path:
     """Made where it is missing. Raises ConfigError."""
     data = Path(settings.server.data)
@@ -193,8 +215,8 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     store = await open_store(placed(settings.store, data))
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
-    chats = Chats(store, clock, random_id, hub.busy)
-    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)})
+    chats = Chats(store, clock, random_id, hub.busy, hub.feeds)
+    room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)}, _log_of)
     calibrations = settings.planner.calibrations
     planner = PlanService(calibrations=Path(calibrations) if calibrations else None)
     desk = await Desk.open(data / FILES, _desk_config(settings), clock, random_id)
@@ -212,6 +234,8 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
         planner,
         Refiner(planner, dispatcher, planned(asked), clock, settings.planner),
         desk,
+        Corpora(data / CORPORA, _corpora_config(settings), clock, random_id),
+        Gauges(dispatcher, telemetry, clock),
     )
 
 
@@ -219,6 +243,11 @@ def planned(asked: Sequence[EngineSpec]) -> dict[EngineId, Runs]:
     """The engines on this machine whose kind the planner has a model of."""
     families = {"openvino": "openvino", "vllm": "vllm", "llamacpp": "llama.cpp", "transformers": "transformers"}
     return {spec.id: Runs(spec.model, families[spec.kind]) for spec in asked if spec.kind in families and not spec.url}
+
+
+def _corpora_config(settings: Settings) -> CorporaConfig:
+    limits = settings.limits
+    return CorporaConfig(limits.max_corpora_per_user, limits.max_corpora_at_once, limits.max_corpus_bytes)
 
 
 def _desk_config(settings: Settings) -> DeskConfig:
@@ -291,12 +320,15 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         await app.refiner.start()
         _check_adapters(app)
         await app.hub.start()
+        app.gauges.start()
+        stack.push_async_callback(app.gauges.close)
         application = app.web()
         serving = runner(application)
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
         stack.push_async_callback(app.hub.close)  # before that: open streams then end by themselves
         stack.push_async_callback(app.desk.stop)  # first of all: it asks the hub
+        stack.push_async_callback(app.press.close)  # so does this
         await _go_on(app, application)
         await web.SockSite(serving, listener).start()
         host, port = listener.getsockname()[:2]
@@ -304,9 +336,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
 
 
 async def _go_on(app: App, application: web.Application) -> None:
-    """Go on with the batches that have not ended. Raises StorageError."""
+    """Go on with the batches and corpora that have not ended. Raises StorageError."""
     room = sum(state.max_sequences for state in app.dispatcher.states.values())
-    await app.desk.start(Rows(application[GATEWAY]), min(MOST_ROWS, ROWS_PER_PLACE * room))
+    rows, places = Rows(application[GATEWAY]), min(MOST_ROWS, ROWS_PER_PLACE * room)
+    await app.desk.start(rows, places)
+    await app.press.start(rows, lambda: tuple(app.hub.served().models), places)
 
 
 @contextlib.asynccontextmanager
@@ -323,7 +357,7 @@ async def opened(settings: Settings, listener: socket.socket, weights: dict[str,
             raise ConfigError(f"server.keys is off, but {server.host} is open to the network. {WAYS_IN}")
         if "*" in origins:
             raise ConfigError("gateway.cors_origins is *, but nobody needs a key: any web page could read your chats")
-        yield Doors(None, words(server.hosts), origins, network)
+        yield Doors(None, words(server.hosts), origins, network, words(server.trusted_proxies))
         return
     store = await SqliteKeyStore.open(data_folder(settings) / KEYS_FILE)
     async with contextlib.AsyncExitStack() as stack:
@@ -331,11 +365,20 @@ async def opened(settings: Settings, listener: socket.socket, weights: dict[str,
         ring = KeyRing(store, SystemClock(), settings.quota.limits, weights)
         await ring.start()
         stack.push_async_callback(ring.close)
-        if not ring.usable:
-            if network:
+        members = await asyncio.to_thread(_members, settings, store, ring)
+        stack.callback(members.close)
+        provider = IdentityProvider(settings.oidc, SystemClock()) if settings.oidc.issuer else None
+        if not ring.usable and members.first_start:
+            if network and not server.first_admin:
                 raise ConfigError(f"{server.host} is open to the network, and there is no key yet. {WAYS_IN}")
-            log.warning("nobody can come in yet: make a key with `hubbub keys create`", extra={"action": "keys"})
-        yield Doors(ring, words(server.hosts), origins, network)
+            log.warning("nobody can come in yet: make the first admin, or a key", extra={"action": "keys"})
+        proxies = words(server.trusted_proxies)
+        yield Doors(ring, words(server.hosts), origins, network, proxies, members, provider)
+
+
+def _members(settings: Settings, store: KeyStore, ring: KeyRing) -> Members:
+    days, each = settings.server.session_days, settings.limits.max_keys_per_user
+    return Members(store, ring, SystemClock(), Passwords(), session_days=days, keys_each=each)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@
 | KeyStore | store/keys_sqlite.py                   | store/keys_memory.py                |
 | Clock    | runtime/clock.py SystemClock           | runtime/clock.py VirtualClock       |
 | Files, Batches | corpus/batches/desk.py           | the same in an empty folder         |
+| Corpora  | corpus/hosted/desk.py                  | the same in an empty folder         |
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from hubbub.core.batches import Batch, BatchId, BatchOrder, FileId, RowAnswer, StoredFile, Upload
-from hubbub.core.keys import Key, KeyId, User
+from hubbub.core.branches import ChatTree
+from hubbub.core.corpora import CheckedRecipe, Corpus, CorpusOrder, CorpusRecords, Rejection, WorkedRecipe
+from hubbub.core.keys import Key, KeyId, Session, User
 from hubbub.core.types import (
     Answer,
     AnswerId,
     AnswerKind,
+    AnswerStatus,
     Chat,
     ChatId,
     Chunk,
@@ -33,8 +37,11 @@ from hubbub.core.types import (
     Message,
     Node,
     NodeHash,
+    Origin,
     Request,
     RequestId,
+    Style,
+    Usage,
     UserId,
 )
 
@@ -112,6 +119,38 @@ class HeadMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchKept:
+    """``leaf`` and all above it stay as long as the chat does, wherever its head is. A leaf that is not there, or a
+    chat that is not, is a Conflict."""
+
+    chat: ChatId
+    leaf: NodeHash
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSaved:
+    """Where a chat was brought from, new or changed; gone with the chat. A chat that is not there, or a source that
+    another chat of its user has, is a Conflict."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class StyleSaved:
+    """A style that a user keeps by a name, new or changed."""
+
+    user: UserId
+    name: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True)
+class StyleDeleted:
+    user: UserId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatDeleted:
     """Also removes the nodes that no other chat, answer or node needs."""
 
@@ -133,7 +172,18 @@ class AnswerDeleted:
     answer: AnswerId
 
 
-Change = NodesAdded | ChatSaved | HeadMoved | ChatDeleted | AnswerSaved | AnswerDeleted
+Change = (
+    NodesAdded
+    | ChatSaved
+    | HeadMoved
+    | BranchKept
+    | OriginSaved
+    | StyleSaved
+    | StyleDeleted
+    | ChatDeleted
+    | AnswerSaved
+    | AnswerDeleted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +197,38 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChatQuery:
-    """A page of one user's chats, by last change. ``after`` is the last id of the page before. ``search`` matches the
-    title or any text of the chat's path, without regard to case."""
+    """A page of one user's chats, by last change. ``after`` is the last id of the page before. ``search``: all its
+    words are in the title, or in one text of the chat's path, without regard to case. ``pinned_first``: those before
+    all others, whatever the order."""
 
     search: str = ""
     after: ChatId | None = None
     limit: int = 20
     descending: bool = True
+    pinned_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """The end of an answer, without its words."""
+
+    id: AnswerId
+    status: AnswerStatus
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a list shows of a chat beside itself.
+
+    ``items``: how many its path has. ``last``: its last message, if it is near the end. ``answer``: the stored one that
+    said the last item, else the latest asked in this chat. ``found``: the last item that has what was searched for.
+    """
+
+    items: int = 0
+    last: Item | None = None
+    answer: LastAnswer | None = None
+    found: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +262,18 @@ class ChatStore(Protocol):
         """Raises NotFound (param ``after``) for a cursor that is not one of this user's chats."""
         ...
 
+    async def glance(self, chat: Chat, search: str = "") -> Glance:
+        """Raises NotFound for a head that is not there any more."""
+        ...
+
     async def answer(self, user: UserId, answer: AnswerId) -> Answer | None: ...
 
     async def answers(self, user: UserId, query: AnswerQuery) -> Page[Answer]:
         """Raises NotFound (param ``after``) for a cursor that is not one of this user's answers."""
+        ...
+
+    async def styles(self, user: UserId) -> Mapping[str, Style]:
+        """Those that the user keeps, by name."""
         ...
 
 
@@ -205,6 +288,24 @@ class ItemTree(Protocol):
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         """The longest path from the root whose items have the same bodies, whatever their ids: what is already kept
         of a history that a client sent again."""
+        ...
+
+
+class Beginnings(Protocol):
+    """What a chat has beside its path: branches, and where it was brought from."""
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        """The kept leaves of a chat, in the order they were kept; the head is not among them by itself."""
+        ...
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        """All paths of a chat, without their texts. Raises NotFound (param ``conversation``)."""
+        ...
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None: ...
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        """The origin of the chat that ``source`` became."""
         ...
 
 
@@ -238,8 +339,8 @@ class Upkeep(Protocol):
     async def close(self) -> None: ...
 
 
-class Store(ChatStore, ItemTree, Journal, Upkeep, Protocol):
-    """What one adapter brings: all four."""
+class Store(ChatStore, ItemTree, Beginnings, Journal, Upkeep, Protocol):
+    """What one adapter brings: all five."""
 
 
 class KeyBook(Protocol):
@@ -270,6 +371,26 @@ class KeyBook(Protocol):
         ...
 
 
+class Members(Protocol):
+    """Who may sign in, and which browsers have. Every change raises the revision."""
+
+    async def sessions(self) -> tuple[Session, ...]:
+        """By creation; also those that are over."""
+        ...
+
+    async def add_session(self, session: Session) -> None:
+        """Sessions that are over by its creation go, and the user's oldest beyond SESSIONS_KEPT. Raises NotFound."""
+        ...
+
+    async def end_sessions(self, user: UserId, *, only: str = "", but: str = "") -> None:
+        """End all sessions of a user; ``only`` and ``but`` name one by its digest."""
+        ...
+
+    async def delete_user(self, user: UserId) -> None:
+        """With all keys and sessions. Raises NotFound."""
+        ...
+
+
 class KeyUse(Protocol):
     """What keys were used for."""
 
@@ -284,8 +405,8 @@ class KeyUse(Protocol):
     async def close(self) -> None: ...
 
 
-class KeyStore(KeyBook, KeyUse, Protocol):
-    """What one adapter brings: both."""
+class KeyStore(KeyBook, Members, KeyUse, Protocol):
+    """What one adapter brings: all of it."""
 
 
 class Clock(Protocol):
@@ -362,6 +483,58 @@ class Batches(Protocol):
 
 class FilesAndBatches(Files, Batches, Protocol):
     """One desk for both: a batch reads a file and writes two."""
+
+
+class CorpusRuns(Protocol):
+    """Corpus runs of one user each. One of another user is as if it were not there."""
+
+    async def create(self, order: CorpusOrder) -> Corpus:
+        """Durable when it returns, and begun. Raises BadRequest, Conflict, RateLimited, StorageError."""
+        ...
+
+    async def corpora(self, user: UserId) -> tuple[Corpus, ...]:
+        """Newest first."""
+        ...
+
+    async def corpus(self, user: UserId, name: str) -> Corpus:
+        """Raises NotFound, as all of these do."""
+        ...
+
+    async def pause(self, user: UserId, name: str) -> Corpus:
+        """What is in flight ends and is kept. Raises Conflict for one that has ended, as ``stop`` does."""
+        ...
+
+    async def stop(self, user: UserId, name: str) -> Corpus: ...
+
+    async def resume(self, user: UserId, name: str) -> Corpus:
+        """Raises Conflict for one that is finished."""
+        ...
+
+    async def delete(self, user: UserId, name: str) -> None: ...
+
+    async def records(self, user: UserId, name: str, first: int | None, limit: int) -> CorpusRecords:
+        """``first``: where to begin, from 0; None: the newest. Raises StorageError."""
+        ...
+
+    async def rejected(self, user: UserId, name: str) -> tuple[Rejection, ...]:
+        """The newest texts that were rejected, some of each reason."""
+        ...
+
+    async def page(self, user: UserId, name: str, path: str) -> Path:
+        """A file of its hypertext; an empty ``path`` is the first page. Raises Conflict while it is being written."""
+        ...
+
+
+class Corpora(CorpusRuns, Protocol):
+    """Corpora of all users, and the recipes that they are made from."""
+
+    async def recipes(self) -> tuple[WorkedRecipe, ...]:
+        """Those that come with Hubbub."""
+        ...
+
+    async def check(self, recipe: str, target: str, prompts: int) -> CheckedRecipe:
+        """What is wrong with it, or what it is, with its first ``prompts``."""
+        ...
 
 
 AskRow: TypeAlias = Callable[[BatchOrder, bytes], Awaitable[RowAnswer]]

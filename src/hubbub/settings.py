@@ -30,6 +30,7 @@ from hubbub.engines.kinds import ENVIRONMENTS
 from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
+from hubbub.gateway.oidc import OidcConfig
 from hubbub.planner.live import PlannerConfig
 from hubbub.runtime.dispatcher import DispatcherConfig
 from hubbub.runtime.hub import HubConfig
@@ -60,10 +61,28 @@ class ServerConfig:
     hosts: str = field(
         default="", metadata={"help": "names this server has beside localhost and its addresses, comma-separated"}
     )
+    trusted_proxies: str = field(
+        default="",
+        metadata={
+            "help": "addresses of TLS proxies before it, comma-separated, whose X-Forwarded headers are believed"
+        },
+    )
+    session_days: float = field(default=30.0, metadata={"help": "days a browser stays signed in"})
     open_to_everyone: bool = field(
         default=False,
         metadata={"help": "listen beyond loopback though nobody needs a key: whoever can connect is let in"},
     )
+    first_admin: bool = field(
+        default=False,
+        metadata={
+            "help": "listen beyond loopback before there is a key or a user: a code is printed that makes an admin"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if not 0 < self.session_days <= 3650:
+            raise ValueError(f"session_days is {self.session_days:g}; give a number of days from 0 to 3650")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,7 @@ class Settings:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     quota: QuotaConfig = field(default_factory=QuotaConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
+    oidc: OidcConfig = field(default_factory=OidcConfig)
 
 
 @dataclass(frozen=True, slots=True)

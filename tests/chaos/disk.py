@@ -8,11 +8,12 @@ begun.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from hubbub.core.branches import ChatTree
 from hubbub.core.errors import StorageError, StorageFull
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
-from hubbub.ports import AnswerQuery, AnswerSaved, Change, ChatQuery, JournalEntry, Page
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, Style, UserId
+from hubbub.ports import AnswerQuery, AnswerSaved, Change, ChatQuery, Glance, JournalEntry, Page
 from hubbub.store.memory import MemoryStore
 
 from .fate import Fate
@@ -125,6 +126,24 @@ class Handle:
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         return await (await self._read()).match(user, items)
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        return await (await self._read()).branches(user, chat)
+
+    async def glance(self, chat: Chat, search: str = "") -> Glance:
+        return await (await self._read()).glance(chat, search)
+
+    async def styles(self, user: UserId) -> Mapping[str, Style]:
+        return await (await self._read()).styles(user)
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        return await (await self._read()).chat_tree(user, chat)
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
+        return await (await self._read()).origin(user, chat)
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        return await (await self._read()).brought(user, source)
 
     async def entries(self, answer: AnswerId) -> tuple[Delta, ...]:
         return await (await self._read()).entries(answer)

@@ -5,13 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import psutil
+from aiohttp import web
 
 from hubbub.corpus.reading import Reading
+from hubbub.corpus.record import decode
+from hubbub.corpus.verify import verify
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultKind, FaultRule
-from support.corpus_kit import begin, corpus, done_items, engine, killed_at, run, shards, write_recipe
+from support.corpus_kit import (
+    Odd,
+    begin,
+    completion,
+    corpus,
+    done_items,
+    engine,
+    killed_at,
+    run,
+    shards,
+    story,
+    write_recipe,
+)
 
 KILLS = 12
 SERVER = "hubbub.engines.simulated_server"
@@ -63,6 +79,32 @@ async def test_faults_of_the_engine_change_no_byte(tmp_path: Path) -> None:
         assert reading.counters()["fault:busy"] > 0
         assert reading.counters()["fault:away"] > 0
         assert not reading.ranges("failed")
+
+
+async def test_items_given_up_come_back_in_a_later_round_through_kills(tmp_path: Path) -> None:
+    """Every second seed has an empty answer, so one item in eight is given up: a later epoch asks for it again."""
+
+    async def answer(_number: int, body: dict[str, Any]) -> web.Response:
+        return completion("" if body["seed"] % 2 else story(body))
+
+    recipe, whole, torn = write_recipe(tmp_path, target="60KB", every=40), tmp_path / "whole", tmp_path / "torn"
+    async with Odd(answer).serving() as url:
+        assert (await run(recipe, whole, url, "--concurrency", "16"))[0] == 0
+        for at in (60, 150):
+            process = await begin("run", str(recipe), "--out", str(torn), "--engine", url, "--concurrency", "8")
+            assert await killed_at(process, torn, at)
+        code, _, err = await run(recipe, torn, url, "--concurrency", "3")
+        assert code == 0, err
+    assert shards(torn) == shards(whole)
+    assert not verify(torn).faults
+    with Reading.open(torn) as reading:
+        counters, failed = reading.counters(), reading.ranges("failed")
+        indices = [decode(line).index for line in reading.lines()]
+    assert counters["salvaged"] > 10
+    assert counters["failed:empty"] == counters["salvage_tries"] + len(failed), "each failure was answered, or stands"
+    assert len(set(indices)) == len(indices)
+    assert indices != sorted(indices), "what came back stands later"
+    assert set(range(40)) - set(indices) <= set(failed.indices())
 
 
 async def test_a_killed_engine_of_its_own_comes_back(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from aiohttp import web
 from hubbub.core.errors import Conflict
 from hubbub.corpus.asking import Patience
 from hubbub.corpus.client import RequestFault
+from hubbub.corpus.producing import RunnerConfig
 from hubbub.corpus.reading import Reading
-from hubbub.corpus.runner import Runner, RunnerConfig, State
+from hubbub.corpus.runner import Runner, State
 from hubbub.corpus.verify import verify
 from support.corpus_kit import (
     Odd,

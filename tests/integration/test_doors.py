@@ -13,6 +13,7 @@ import pytest
 from aiohttp import FormData
 
 from hubbub.core.keys import KeyId, Scope
+from hubbub.corpus.hosted.worked import worked
 from hubbub.gateway.app import Rules
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.doors import Doors, host_name
@@ -26,18 +27,25 @@ BULK = frozenset({Scope.BULK})
 
 
 async def test_without_a_key_nothing_but_health_and_the_interface_is_open() -> None:
+    opened = set()
     async with locked(a_key("ann")) as door:
         for route in ROUTES:
             path = re.sub(r"\{\w+(:[^}]*)?\}", "x", route.path)
             status, said, headers = await door.call("", route.method, path, {} if route.body else None)
-            if path in ("/health", "/openapi.json"):
-                assert status == 200, path
+            if not route.scopes:
+                opened.add((route.method, path))
+                assert status != 401 or path.startswith("/v1/session"), path
                 continue
             assert status == 401, path
             assert said["error"]["code"] == "invalid_api_key"
             assert said["error"]["type"] == "authentication_error"
             assert headers["www-authenticate"] == "Bearer"
             assert headers["x-should-retry"] == "false"
+    assert opened == {
+        *(("GET", path) for path in ("/health", "/openapi.json", "/auth/oidc/start", "/auth/oidc/callback")),
+        *((method, "/v1/session") for method in ("GET", "POST", "DELETE")),
+        ("POST", "/v1/session/first"),
+    }
 
 
 async def test_health_tells_strangers_no_more_than_that() -> None:
@@ -107,7 +115,9 @@ class Owned:
 
 
 ENGINES = {route.path for route in ROUTES if route.path.startswith("/v1/engines")}
-SHARED = {"/v1/models", "/v1/models/{model:.+}", "/health", "/metrics", "/openapi.json"} | ENGINES
+OPEN = {"/health", "/openapi.json"}
+ADMINS = {"/v1/users/{user_name}"}
+SHARED = {"/v1/models", "/v1/models/{model:.+}", "/v1/recipes", "/v1/room", "/metrics"} | OPEN | ENGINES | ADMINS
 """Routes that have nothing of any user."""
 BODIES: dict[str, Any] = {
     "CompletionUpdate": {"metadata": {"a": "b"}},
@@ -115,14 +125,19 @@ BODIES: dict[str, Any] = {
     "ItemsCreate": {"items": [{"role": "user", "content": "x"}]},
     "ChatUpdate": {"title": "mine now"},
     "ForkCreate": {},
+    "BranchTurn": {"item": "msg_none"},
+    "StyleIn": {},
 }
 UNKNOWN = {
     "response_id": "resp_none",
     "completion_id": "chatcmpl-none",
     "conversation_id": "conv_none",
     "item_id": "msg_none",
+    "style": "style_none",
     "file_id": "file-none",
     "batch_id": "batch_none",
+    "name": "corpus_none",
+    "key_id": "key_none",
 }
 
 
@@ -144,14 +159,20 @@ async def owned(door: Locked) -> Owned:
         file = await uploaded.json()
     order = {"input_file_id": file["id"], "endpoint": "/v1/responses", "completion_window": "24h"}
     _, batch, _ = await door.call("ann", "POST", "/v1/batches", order)
+    await door.call("ann", "POST", "/v1/corpora", {"name": "corpus_anns", "recipe": worked()[0].text})
     ids = {
+        "name": "corpus_anns",
+        "path": "index.html",
+        "key_id": "key_ann",
         "file_id": file["id"],
         "batch_id": batch["id"],
         "conversation_id": chat["id"],
         "item_id": items["data"][0]["id"],
+        "style": "anns",
         "response_id": response["id"],
         "completion_id": completion["id"],
     }
+    await door.call("ann", "PUT", "/v1/styles/anns", {"system_prompt": "secret"})
     return Owned(ids, running["id"], [item["id"] for item in items["data"]])
 
 
@@ -164,6 +185,8 @@ async def test_every_route_hides_what_is_another_users(tmp_path: Path) -> None:
             if "{" not in route.path or route.path in SHARED:
                 continue
             walked.add((route.method, route.path))
+            if route.method == "PUT":
+                continue  # makes what is not there, in the caller's own name: the next test
             body = BODIES[route.body.__name__] if route.body else None
             theirs = anns.path(route)
             none = anns.path(route, **UNKNOWN)
@@ -187,7 +210,7 @@ async def test_every_route_hides_what_is_another_users(tmp_path: Path) -> None:
 
 def neutral(said: Any) -> str:
     """What was said, without the ids that were asked for."""
-    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_)\w+", "ID", json.dumps(said))
+    return re.sub(r"(resp_|chatcmpl-|conv_|msg_|file-|batch_|corpus_|key_|style_|anns)\w*", "ID", json.dumps(said))
 
 
 async def test_every_list_is_empty_and_takes_no_cursor_of_another_user(tmp_path: Path) -> None:
@@ -199,9 +222,9 @@ async def test_every_list_is_empty_and_takes_no_cursor_of_another_user(tmp_path:
         lists = [
             route for route in ROUTES if route.method == "GET" and route.answer is not None and "after" in fields(route)
         ]
-        assert len(lists) == 8
+        assert len(lists) == 9
         for route in lists:
-            if "{completion_id}" in route.path or "{response_id}" in route.path:
+            if any(name in route.path for name in ("{completion_id}", "{response_id}", "{name}")):
                 continue  # of one thing that is not bob's: the walk above
             path = own.path(route)
             for cursor in cursors:
@@ -234,11 +257,33 @@ async def test_another_users_ids_in_a_body_are_not_there_either(tmp_path: Path) 
             ("/v1/responses", {**ASK, "conversation": anns.ids["conversation_id"]}, "conversation"),  # busy, too
             ("/v1/responses/input_tokens", {"conversation": anns.ids["conversation_id"]}, "conversation"),
             (f"/v1/chats/{mine['id']}/fork", {"at": anns.ids["item_id"]}, "at"),
+            (f"/v1/chats/{mine['id']}/branch", {"item": anns.ids["item_id"]}, "item"),
+            ("/v1/responses", {**ASK, "conversation": mine["id"], "after": anns.ids["item_id"]}, "after"),
             ("/v1/batches", order, "input_file_id"),
         ):
             status, said, _ = await door.call("bob", "POST", path, body)
             assert (status, said["error"]["param"]) == (404, param), said
         await door.call("ann", "POST", f"/v1/responses/{anns.live}/cancel")
+
+
+async def test_styles_of_the_same_name_are_each_users_own() -> None:
+    async with locked(a_key("ann"), a_key("bob")) as door:
+        for name in ("ann", "bob"):
+            await door.call(name, "PUT", "/v1/styles/brief", {"system_prompt": f"of {name}"})
+        assert (await door.call("bob", "DELETE", "/v1/styles/brief"))[0] == 200
+        _, said, _ = await door.call("ann", "GET", "/v1/styles")
+        assert [row["style"]["system_prompt"] for row in said["data"]] == ["of ann"]
+        assert (await door.call("bob", "GET", "/v1/styles"))[1]["data"] == []
+
+
+async def test_a_broadcast_does_not_reach_another_users_chat() -> None:
+    async with locked(a_key("ann"), a_key("bob")) as door:
+        _, chat, _ = await door.call("ann", "POST", "/v1/chats", {})
+        for wanted in (chat["id"], "conv_none"):
+            body = {"template": "x", "chats": [wanted]}
+            status, said, _ = await door.call("bob", "POST", "/v1/chats/broadcast", body)
+            assert (status, said["accepted"]) == (200, [])
+            assert said["refused"][0]["error"]["code"] == "not_found"
 
 
 async def test_two_keys_of_one_user_see_the_same() -> None:

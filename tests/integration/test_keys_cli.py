@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -157,6 +158,24 @@ async def test_serve_does_not_listen_to_the_network_without_a_key(
     assert says in err
     assert "hubbub keys create" in err
     assert "--open-to-everyone" in err
+
+
+async def test_the_first_start_on_the_network_prints_the_code_that_makes_an_admin(tmp_path: Path) -> None:
+    host = "::" if socket.has_ipv6 else "0.0.0.0"
+    log, body = tmp_path / "server.log", {"user": "ann", "password": "correct horse battery"}
+    async with serving(tmp_path, "--host", host, "--first-admin") as (url, _), aiohttp.ClientSession() as http:
+        near = f"http://127.0.0.1:{url.rpartition(':')[2]}"
+        while not (said := re.search(r"setup code (\S+)", log.read_text())):
+            await asyncio.sleep(0.02)
+        assert await status(http, near, "any") == 401
+        async with http.post(f"{near}/v1/session/first", json={**body, "setup_code": said[1]}) as response:
+            assert response.status == 200
+        async with http.post(f"{near}/v1/session", json=body) as response:
+            assert (await response.json())["admin"] is True
+    async with serving(tmp_path, "--host", host) as (_, _):
+        assert "setup code" not in log.read_text()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert body["password"].encode() not in written
 
 
 async def test_serve_listens_to_the_network_with_a_key_or_when_told(tmp_path: Path) -> None:

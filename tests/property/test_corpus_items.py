@@ -125,7 +125,7 @@ def test_killed_and_resumed_anywhere_the_same_is_decided(stops: list[int]) -> No
         judge, items = Judge(MADE), Items(MADE)
         replayed = [weights for note in notes for weights in judge.replay(note)]
         assert replayed == recorded
-        assert judge.next_index == first
+        assert judge.next_place == first
         for weights in recorded:
             items.learn(weights)
         for index in range(first, end):

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,13 @@ from typing import Any
 from aiohttp import web
 
 from hubbub.core.errors import StorageError
+from hubbub.corpus.board import Board
 from hubbub.corpus.client import Endpoint, EndpointConfig
+from hubbub.corpus.producing import Intake, LocalProducer, RunnerConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe_check import load
-from hubbub.corpus.runner import Outcome, Runner, RunnerConfig
+from hubbub.corpus.runner import Outcome, Runner
+from hubbub.corpus.screening import Here
 from hubbub.corpus.session import opened
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
@@ -51,7 +54,7 @@ script = false
 chars = {{ min = {least} }}
 
 [steering]
-every = 100
+every = {every}
 
 [shards]
 size = "64KB"
@@ -61,10 +64,10 @@ FAST = Pace(base=0.002, per_sequence=0.0, per_context_token=0.0, per_prefill_tok
 BRIEF = Voice(output_median=40, output_sigma=0.5)
 
 
-def write_recipe(folder: Path, *, target: str = "150KB", least: int = 60, more: str = "") -> Path:
+def write_recipe(folder: Path, *, target: str = "150KB", least: int = 60, every: int = 100, more: str = "") -> Path:
     """``least``: characters below which a text is rejected: some are."""
     path = folder / "recipe.toml"
-    path.write_text(RECIPE.format(target=target, least=least, more=more))
+    path.write_text(RECIPE.format(target=target, least=least, every=every, more=more))
     return path
 
 
@@ -75,12 +78,11 @@ async def engine(*faults: FaultRule, voice: Voice = BRIEF, pace: Pace = FAST) ->
         yield url
 
 
-async def begin(*arguments: str, before: Sequence[str] = ()) -> Process:
+async def begin(*arguments: str, before: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Process:
     """``hubbub corpus ...`` as a process, started by the command ``before`` where there is one."""
-    environ = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return await asyncio.create_subprocess_exec(
-        *before, sys.executable, "-m", "hubbub", "corpus", *arguments, stdout=PIPE, stderr=PIPE, env=environ
-    )
+    command = (*before, sys.executable, "-m", "hubbub", "corpus", *arguments)
+    told = {**environ, "HF_HUB_OFFLINE": "1"}
+    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=told)
 
 
 async def corpus(*arguments: str) -> tuple[int, str, str]:
@@ -137,9 +139,16 @@ async def in_process(
     with opened(load(recipe), folder) as session:
         async with Endpoint.opened(EndpointConfig(url), session.model) as endpoint:
             session.serve(endpoint.served)
-            args = (session.recipe, session.items, session.judge, session.log, endpoint, config)
-            runner = Runner(*args, hangs=hangs, keep=(lambda: kept(runner)) if kept else session.keep_manifest)
-            return await runner.run()
+            settings = config or RunnerConfig()
+
+            def producer(intake: Intake, board: Board) -> LocalProducer:
+                screener = Here(session.judge)
+                return LocalProducer(intake, board, session.items, screener, endpoint, settings, hangs)
+
+            runner = session.runner(producer, settings, keep=(lambda: kept(runner)) if kept else None)
+            outcome = await runner.run()
+        await asyncio.to_thread(session.finish)
+        return outcome
 
 
 @dataclass

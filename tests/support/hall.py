@@ -105,11 +105,18 @@ class Hall:
                 self.now = min(until, self._due[0][0])
             else:
                 self._step()
-            while self._due and self._due[0][0] <= self.now:
-                heapq.heappop(self._due)[2]()
+            self._pass(self.now)
+
+    def _pass(self, until: float) -> None:
+        """What is due by then, each at its time: who comes while a step is under way waits for it."""
+        while self._due and self._due[0][0] <= until:
+            when, _, what = heapq.heappop(self._due)
+            self.now = max(self.now, when)
+            what()
+        self.now = until
 
     def _step(self) -> None:
-        self.now += self.batch.begin()
+        self._pass(self.now + self.batch.begin())
         said: Counter[RequestId] = Counter()
         ended = []
         for flight, chunk in self.batch.end(self.now):
@@ -165,6 +172,9 @@ class People:
     """Users are called so and by their number."""
     one_user: bool = False
     """All are chats of one user."""
+    long_share: float = 0.0
+    """Of the questions: those that bring a text of ``long`` tokens."""
+    long: int = 600
 
     def come(self) -> None:
         for number in range(self.count):
@@ -175,6 +185,7 @@ class People:
         if turn == self.turns:
             turn, chat, history = 0, chat + 1, ()
         words = max(3, round(dice.lognormvariate(0, 0.5) * self.question))
+        words += self.long if self.long_share and dice.random() < self.long_share else 0
         prompt = (*history, *(f"{who}.{chat}.{turn}.{word}" for word in range(words)))
         user = self.name if self.one_user else f"{self.name}{who}"
         asked = self.hall.ask(user, f"{self.name}{who}.{chat}", prompt, self.answer)

@@ -41,7 +41,7 @@ class House:
         config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02, silence_seconds=silence_seconds)
         self.dispatcher = Dispatcher([engine], Scheduler(scheduler or SchedulerConfig()), clock, telemetry, config)
         self.hub = Hub(store, self.dispatcher, clock, telemetry, hub)
-        self.chats = Chats(store, clock, random_id, self.hub.busy)
+        self.chats = Chats(store, clock, random_id, self.hub.busy, self.hub.feeds)
 
     async def start(self) -> None:
         self._others = asyncio.all_tasks()

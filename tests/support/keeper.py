@@ -34,11 +34,12 @@ class Keeper:
         self._config = folder / "hubbub.toml"
         self._config.write_text(config)
         self._engine_flags = engine
+        self._port = "0"
         self._up = asyncio.Event()
         self._running: ServerProcess | None = None
 
     async def start(self) -> None:
-        flags = ("--port", "0", "--data", str(self.data), "--config", str(self._config))
+        flags = ("--port", self._port, "--data", str(self.data), "--config", str(self._config))
         self._running = await ServerProcess.launch([*flags, *self._engine_flags], self.log)
         self.url = await self._running.ready(READY_S)
         self._up.set()
@@ -56,6 +57,11 @@ class Keeper:
         _, orphans = await asyncio.to_thread(psutil.wait_procs, family, timeout=20)
         assert orphans == []
         await self.start()
+
+    async def kill_in_place(self) -> None:
+        """As :meth:`kill`, and it comes back under its old address, as a server with a port of its own does."""
+        self._port = self.url.rpartition(":")[2]
+        await self.kill()
 
     async def stop(self) -> None:
         """SIGTERM."""

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from argon2 import PasswordHasher
+
 from hubbub.core.keys import HINT_CHARACTERS, Key, KeyId, Scope, digest_of, key_text
 from hubbub.core.quota import Limits
 from hubbub.core.types import UserId
@@ -16,10 +18,14 @@ from hubbub.gateway.app import Rules
 from hubbub.gateway.doors import Doors
 from hubbub.gateway.keyring import KeyRing
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
+from hubbub.gateway.members import Members
+from hubbub.gateway.oidc import IdentityProvider
+from hubbub.gateway.passwords import Passwords
 from hubbub.runtime.clock import SystemClock
 from hubbub.store.keys_memory import MemoryKeyStore
 from support.serving import Served, served
 
+CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 USER = frozenset({Scope.CHAT, Scope.BULK})
 
 
@@ -53,6 +59,7 @@ class Locked:
     house: Served
     store: MemoryKeyStore
     ring: KeyRing
+    members: Members
 
     async def call(self, name: str, method: str, path: str, body: Any = None) -> tuple[int, Any, dict[str, str]]:
         """Status, JSON and header fields (in lower case) of a request with the key of ``name``."""
@@ -67,16 +74,25 @@ class Locked:
 
 @asynccontextmanager
 async def locked(
-    *keys: Key, quota: QuotaConfig | None = None, limits: LimitsConfig | None = None, **more: Any
+    *keys: Key,
+    quota: QuotaConfig | None = None,
+    limits: LimitsConfig | None = None,
+    provider: IdentityProvider | None = None,
+    proxies: frozenset[str] = frozenset(),
+    origins: frozenset[str] = frozenset(),
+    **more: Any,
 ) -> AsyncIterator[Locked]:
     store, quota = MemoryKeyStore(), quota or QuotaConfig()
     for key in keys:
         await store.add(key)
     ring = KeyRing(store, SystemClock(), quota.limits)
     await ring.start()
-    rules = Rules(limits or LimitsConfig(), quota, Doors(keys=ring))
+    members = Members(store, ring, SystemClock(), Passwords(CHEAP), keys_each=5)
+    doors = Doors(keys=ring, members=members, provider=provider, proxies=proxies, origins=origins)
+    rules = Rules(limits or LimitsConfig(), quota, doors)
     try:
         async with served(rules=rules, **more) as house:
-            yield Locked(house, store, ring)
+            yield Locked(house, store, ring, members)
     finally:
+        members.close()
         await ring.close()

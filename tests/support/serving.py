@@ -17,6 +17,7 @@ from hubbub.core.scheduler import Scheduler, SchedulerConfig
 from hubbub.core.types import EngineId
 from hubbub.corpus.batches.desk import Desk, DeskConfig
 from hubbub.corpus.batches.lines import Bounds
+from hubbub.corpus.hosted.desk import Corpora, CorporaConfig
 from hubbub.engines.sim_batch import Pace
 from hubbub.engines.sim_faults import FaultRule
 from hubbub.engines.sim_prompt import Voice
@@ -24,6 +25,7 @@ from hubbub.engines.simulated import SimulatedConfig, SimulatedEngine
 from hubbub.gateway.app import GATEWAY, STREAMS, Rules, create_app, runner
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.metering import Seats
+from hubbub.gateway.page import PageFiles
 from hubbub.gateway.rows import Rows
 from hubbub.gateway.sse import Streams
 from hubbub.ports import Clock
@@ -31,6 +33,7 @@ from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.dispatcher import Dispatcher, DispatcherConfig
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry
 from hubbub.store.memory import MemoryStore
@@ -61,7 +64,9 @@ class Served:
     http: aiohttp.ClientSession
     streams: Streams
     seats: Seats
+    gauges: Gauges
     desk: Desk | None = None
+    press: Corpora | None = None
 
     async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
         """Status and JSON of a POST below /v1."""
@@ -97,6 +102,7 @@ async def served(
     others: Sequence[SimulatedEngine] = (),
     files: Path | None = None,
     clock: Clock | None = None,
+    page: PageFiles | None = None,
 ) -> AsyncIterator[Served]:
     """At the end nothing may be left: no stream, no sequence, no fault in the store.
 
@@ -113,13 +119,18 @@ async def served(
     config = DispatcherConfig(watch_seconds=0.02, restart_seconds=0.02)
     dispatcher = Dispatcher([engine, *others], Scheduler(scheduler or SchedulerConfig()), now, telemetry, config)
     hub = Hub(store, dispatcher, now, telemetry)
-    chats = Chats(store, now, random_id, hub.busy)
+    chats = Chats(store, now, random_id, hub.busy, hub.feeds)
 
     def health() -> dict[str, Any]:
         states = {engine_id: asdict(state) for engine_id, state in dispatcher.states.items()}
         return {"status": "ok" if states else "down", "ready": bool(states), "engines": states}
 
     desk = None if files is None else await Desk.open(files, SMALL_DESK, clock or SystemClock(), random_id)
+    corpora = CorporaConfig(each=4, at_once=2, amount=1_000_000)
+    press = (
+        None if files is None else Corpora(files.with_name(files.name + "-corpora"), corpora, SystemClock(), random_id)
+    )
+    gauges = Gauges(dispatcher, telemetry, now)
     app = create_app(
         hub,
         chats,
@@ -130,9 +141,13 @@ async def served(
         metrics=lambda: "up 1\n",
         rules=rules,
         desk=desk,
+        page=page,
+        press=press,
+        gauges=gauges,
     )
     await dispatcher.start()
     await hub.start()
+    gauges.start()
     serving = runner(app, shutdown_seconds=1.0)
     await serving.setup()
     listening = socket.socket()
@@ -142,6 +157,8 @@ async def served(
     await web.SockSite(serving, listening).start()
     if desk is not None:
         await desk.start(Rows(app[GATEWAY]), ROWS_AT_ONCE)
+    if press is not None:
+        await press.start(Rows(app[GATEWAY]), lambda: tuple(hub.served().models), ROWS_AT_ONCE)
     url = f"http://127.0.0.1:{serving.addresses[0][1]}"
     try:
         async with (
@@ -149,10 +166,13 @@ async def served(
             AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0) as client,
             aiohttp.ClientSession() as http,
         ):
-            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, desk)
+            yield Served(url, store, engine, hub, client, http, app[STREAMS], app[GATEWAY].seats, gauges, desk, press)
     finally:
         if desk is not None:
             await desk.close()
+        if press is not None:
+            await press.close()
+        await gauges.close()
         await hub.close()
         await serving.cleanup()
         dispatcher.scheduler.validate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hubbub.corpus.dedup import Deduper, Duplicate
+from hubbub.corpus.dedup import Deduper, Duplicate, normalised, shingles
 from hubbub.corpus.recipe import DedupSpec
 from support.corpus_recipes import prose
 
@@ -75,3 +75,9 @@ def test_beyond_the_window_only_exact_copies_are_known() -> None:
     assert deduper.check(deduper.signature(texts[0] + " Yes.")) is None
     assert deduper.check(deduper.signature(texts[0])) is Duplicate.EXACT
     assert deduper.check(deduper.signature(texts[1200] + " Yes.")) is Duplicate.NEAR
+
+
+@pytest.mark.parametrize("words", [21, 24, 60])
+def test_shingles_of_a_long_text_are_its_five_word_runs(words: int) -> None:
+    said = normalised(prose(3, words)).split(" ")
+    assert shingles(" ".join(said)) == [" ".join(said[at : at + 5]) for at in range(len(said) - 4)]

@@ -78,14 +78,14 @@ def test_packed_texts_are_judged_one_by_one() -> None:
 def test_items_are_judged_in_order_only() -> None:
     made = recipe(HEAD + STEP + TOPICS)
     items, judge = Items(made), Judge(made)
-    with pytest.raises(ValueError, match="item 1 cannot be judged before item 0"):
+    with pytest.raises(ValueError, match="place 1 cannot be judged before place 0"):
         judge.consider(items.item(1), [Said(prose(1))])
 
 
 def test_an_item_given_up_keeps_its_place_and_is_counted() -> None:
     judge = Judge(recipe(HEAD + STEP + TOPICS))
     verdict = judge.give_up(0, "engine_timeout")
-    assert (verdict.records, verdict.rejected[0].reason, judge.next_index) == ((), "engine_timeout", 1)
+    assert (verdict.records, verdict.rejected[0].reason, judge.next_place) == ((), "engine_timeout", 1)
     assert judge.totals.rejected == {"engine_timeout": 1}
 
 
@@ -125,5 +125,5 @@ def test_notes_of_another_place_are_refused() -> None:
     note = judge.drain()
     again = Judge(made)
     again.replay(note)
-    with pytest.raises(ValueError, match="go on at item 0, not 5"):
+    with pytest.raises(ValueError, match="go on at place 0, not 5"):
         again.replay(note)

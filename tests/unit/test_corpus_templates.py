@@ -57,3 +57,8 @@ def test_a_condition_is_an_expression() -> None:
     assert names == {"style", "age"}
     assert test({"style": "tale", "age": 4})
     assert not test({"style": "tale", "age": 3})
+
+
+def test_a_template_that_is_only_text_comes_to_itself() -> None:
+    assert compiled("Just words.\n").render({}) == "Just words."
+    assert compiled("Words and {# no #} more").render({}) == "Words and  more"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hubbub.core.errors import ConfigError
 from hubbub.engines.openvino_server.gguf_header import read_header
-from hubbub.engines.openvino_server.model_info import ModelInfo, read_model_info
+from hubbub.engines.openvino_server.model_info import ModelInfo, SamplingDefaults, read_model_info
 from hubbub.engines.openvino_server.protocol import Add, Drop, Sampler, Splitter, frame, op_decoder
 from hubbub.engines.openvino_server.sizing import BLOCK_TOKENS, LEAST_TOKENS, Wishes, derive, kv_bytes_per_token
 from hubbub.engines.openvino_server.tiny_gguf import Shape, write_tiny
@@ -154,3 +154,20 @@ def test_frames_survive_any_cutting(prompt: list[int], sizes: list[int]) -> None
         bodies += splitter.feed(data[:size])
         data = data[size:]
     assert [op_decoder.decode(body) for body in bodies] == ops
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ({"add_basename": "smollm2"}, SamplingDefaults(0.2, 0.9)),
+        ({"add_name": "Qwen2.5 0.5B Instruct"}, SamplingDefaults(0.7, 0.8, 20, 1.05)),
+        ({"add_basename": "Qwen3", "add_sampling_temp": 0.75}, SamplingDefaults(0.75, 0.95, 20)),
+        ({"add_name": "somebody's own"}, SamplingDefaults()),
+    ],
+)
+def test_what_is_not_asked_for_is_what_the_makers_advise(
+    header: dict[str, Any], told: SamplingDefaults, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_tiny(path, Shape("qwen3", len(TOKENS)), {**TOKENIZER, **header})
+    assert read_model_info(path).defaults == told

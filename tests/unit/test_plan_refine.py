@@ -77,7 +77,7 @@ def test_a_simulated_server_shows_the_planner_its_engine(setup: Setup) -> None:
     talk.run(requests=300, warmup=50)
     pace = talk.scheduler.pace_of(EngineId("e0"))
     assert pace is not None
-    record = refined(setup, list(pace.observed), "f")
+    record = refined(setup, list(pace.observer.seen), "f")
     assert record.residual_after < record.residual_before / 2
     for sequences in (4, 12):
         ratio = decode_of(apply(setup, record), sequences) / decode_of(slow, sequences)
@@ -86,13 +86,12 @@ def test_a_simulated_server_shows_the_planner_its_engine(setup: Setup) -> None:
 
 def test_queue_estimates_begin_with_the_record(setup: Setup) -> None:
     points, pace = points_of(setup), Pace()
-    pace.begin_at(points["ttft"], points["itl"])
+    pace.begin_at(points)
     model = step_model(setup, 80)
     alone = model.mixed(1, 256, model.prompt(256), 1) + model.request_s
     assert pace.ttft.at((256.0, 0.0)) == pytest.approx(alone, rel=0.35)
-    assert pace.itl.at((16.0, 0.0)) == pytest.approx(model.decode(16, 16 * 512), rel=0.35)
     before = pace.ttft.at((256.0, 0.0))
-    pace.begin_at([((1.0, 1.0), 99.0)], [])
+    pace.begin_at([((1.0, 1.0), 99.0)])
     assert pace.ttft.at((256.0, 0.0)) == before
 
 

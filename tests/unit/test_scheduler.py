@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hubbub.core.budget import EngineBudget
@@ -536,6 +538,19 @@ def test_the_predicted_wait_is_bounded() -> None:
     assert later.reason == "the first word would take about 9 s, at most 5 s is allowed"
     desk(done("b"), after=3)
     assert desk(ask("d", "dan"), after=1.3) == [run("d")]
+
+
+def test_a_patient_one_waits_however_long_unless_the_line_is_full() -> None:
+    desk = Desk(max_predicted_ttft_s=5, max_queued=2)
+    desk(up(), ask("a"))
+    desk(done("a"), after=30)
+    desk(ask("b"))
+    assert isinstance(desk(ask("c"))[0], Refuse)
+    assert isinstance(desk(replace(ask("d"), patient=True))[0], Wait)
+    assert isinstance(desk(replace(ask("e"), patient=True))[0], Wait)
+    (refusal,) = desk(replace(ask("f"), patient=True))
+    assert isinstance(refusal, Refuse)
+    assert refusal.reason == "the queue is full: 2 chat requests wait, at most 2 may"
 
 
 def test_bulk_ends_are_room_for_chats() -> None:

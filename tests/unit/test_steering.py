@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hubbub.core.config import SchedulerConfig
 from hubbub.core.events import Arrived, Dispatch, EngineUp, Failed, Finished, Progressed, Queueing, Refuse, Ticked, Wait
 from hubbub.core.fit import Fit
-from hubbub.core.pace import BULK, CHAT, Pace
+from hubbub.core.pace import BULK, CHAT, GAIN, First, Pace, late
 from hubbub.core.promises import GRACE_S, Promises
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.steering import QUIET_S, Steering
+from hubbub.core.steps import Steps
 from hubbub.core.types import (
     ChatId,
     EngineId,
@@ -118,34 +119,60 @@ def test_what_is_owed_is_what_was_promised(steps: list[tuple[str, float, float, 
 # Steering ----------------------------------------------------------------------------------------------------------
 
 
-def steering(bulk: int, chats: int = 5, most: int = 128) -> Steering:
-    """On an engine that has learnt: 20 ms a step, 1 ms for each that speaks; first tokens of chats after 0.2 s."""
+def steering(bulk: int, chats: int = 5, most: int = 128, ahead: int = 0) -> Steering:
+    """On an engine that has learnt: 20 ms a step, 1 ms for each that speaks; chats' first tokens came after two steps
+    and 0.1 s, one in ten after 0.4 s."""
     pace = Pace()
     for n in range(40):
-        pace.itl.learn((chats, n), 0.02 + 0.001 * (chats + n))
-        pace.felt.learn((50, 0), 0.2)
+        pace.steps.fit.learn((chats + n, n % 2 * 50), 0.02 + 0.001 * (chats + n) + n % 2 * 0.05)
+        pace.firsts.append(First(0.1 if n % 10 else 0.4, 2.0, min(bulk, 1), ahead))
+    pace.steps.fit.solve()
     pace.speaking = {CHAT: chats, BULK: bulk}
     made = Steering(pace, SchedulerConfig())
     made.most = most
     return made
 
 
-def test_the_limit_rises_while_it_is_used_up_to_what_chats_do_not_notice() -> None:
+def test_the_limit_rises_while_it_is_used_up_to_what_late_chats_do_not_notice() -> None:
     made = steering(bulk=0)
     made.tick(0.0)
     begun = made.limit
+    assert begun <= 3, "nobody knows yet how much is too much"
     made.tick(1.0)
     assert made.limit == begun, "nobody wants more"
-    for second in range(2, 100):
+    for second in range(2, 60):
         made.pace.speaking[BULK] = int(made.limit)
         made.tick(second)
-    # a fifth of 0.2 s, a step and a half of 1 ms each
-    assert made.limit == pytest.approx(0.2 * 0.2 / 0.0015, rel=0.1)
+    # A fifth of the late ones' 0.4 s, two steps of 1 ms each, and what longer steps bring with them.
+    assert made.limit == pytest.approx(0.2 * 0.4 / (GAIN * 0.002), rel=0.1)
     assert not made.admits(100.0)
     made.pace.speaking[BULK] -= 2
     assert made.admits(100.0)
-    made.pace.reading[BULK] = 1
-    assert not made.admits(100.0), "one is read at a time"
+
+
+def test_bulk_is_read_one_at_a_time_and_not_beside_a_chat_unless_there_is_little_of_it() -> None:
+    made = steering(bulk=10)
+    made.limit = 16.0
+    assert made.admits(100.0)
+    made.pace.reading[BULK], made.pace.tokens[BULK] = 1, 20
+    assert not made.admits(100.0)
+    made.pace.tokens[BULK] = 5
+    assert made.admits(100.0), "so few hide in a step"
+    made.pace.reading[BULK], made.pace.reading[CHAT] = 0, 1
+    assert not made.admits(100.0)
+    made.pace.speaking[BULK] = 7
+    assert made.admits(100.0)
+
+
+def test_a_limit_below_one_is_a_share_of_time() -> None:
+    made = steering(bulk=1, ahead=300)
+    made.limit = 1.0
+    made.tick(0.0)
+    assert 0 < made.limit < 1, "each has 300 tokens to read"
+    made.pace.speaking[BULK], made.limit = 0, 0.25
+    made.pace.last_bulk = (10.0, 2.0)
+    assert not made.admits(15.9)
+    assert made.admits(16.1)
 
 
 def test_too_much_is_cut_at_once_and_trouble_cuts_now_and_then() -> None:
@@ -162,13 +189,75 @@ def test_too_much_is_cut_at_once_and_trouble_cuts_now_and_then() -> None:
     assert made.cuts == 3
 
 
+@settings(max_examples=40)
+@given(
+    firsts=st.lists(
+        st.builds(First, st.floats(0.01, 60), st.floats(1.5, 40), st.integers(0, 250), st.integers(0, 5000)),
+        min_size=8,
+        max_size=128,
+    ),
+    row=st.floats(1e-6, 0.01),
+    token=st.floats(0, 0.01),
+    share=st.floats(0.01, 2),
+    seconds=st.floats(0, 1),
+)
+def test_what_is_harmless_is_the_most_that_holds_the_late_ones(
+    firsts: list[First], row: float, token: float, share: float, seconds: float
+) -> None:
+    pace = Pace()
+    pace.firsts.extend(firsts)
+    pace.steps.fit.slope = (row, token)
+    bulk = pace.bulk_for_ttft(share, seconds, 200)
+    played = [pace.alone(first) for first in firsts]
+    goal = max(seconds, (1 + share) * late([alone for alone, _ in played]))
+    assert all(alone > 0 and each > 0 for alone, each in played)
+
+    def at(number: float) -> float:
+        return late([alone + each * number for alone, each in played])
+
+    assert at(200 if bulk == inf else bulk) <= goal * (1 + 1e-9)
+    assert bulk == inf or at(bulk + max(0.1, 0.05 * bulk)) > goal
+
+
+@settings(max_examples=40)
+@given(
+    base=st.floats(0.002, 0.1),
+    row=st.floats(1e-5, 0.004),
+    rows=st.lists(st.tuples(st.integers(1, 120), st.integers(8, 40), st.integers(0, 200)), min_size=12, max_size=40),
+)
+def test_steps_are_learnt_from_what_is_said_in_them(base: float, row: float, rows: list[tuple[int, int, int]]) -> None:
+    """``rows``: who speaks, for how many steps, and the tokens that are read in each meanwhile."""
+    steps, now = Steps(), 0.0
+    rows = [*rows, (1, 20, 0), (120, 20, 0), (1, 20, 200), (120, 20, 200)]
+    for speak, count, read in rows:
+        steps.turn(now, speak)
+        now += count * (base + row * (speak + read))
+        steps.said += count * speak
+        steps.read += count * read
+        steps.sample(now, reading=0)
+    assert steps.count == pytest.approx(sum(count for _, count, _ in rows))
+    assert steps.fit.samples == len(rows)
+    for speak, read in ((1, 0), (120, 0), (120, 200)):
+        seconds = base + row * (speak + read)
+        assert steps.fit.at((speak, read)) == pytest.approx(seconds, abs=0.15 * (base + row * 320))
+
+
+def test_steps_in_which_somebody_still_reads_are_no_sample_for_long() -> None:
+    steps = Steps()
+    for second in range(40):
+        steps.turn(second, 5)
+        steps.said += 50
+        steps.sample(second + 1, reading=1)
+    assert steps.fit.samples == 3
+
+
 def test_without_chats_bulk_has_the_engine_to_itself() -> None:
     made = steering(bulk=0, chats=0)
     assert made.room(0.0) == 128
     made.pace.last_chat = 0.0
     made.tick(1.0)
-    assert made.room(1.0) == 16
-    assert made.room(QUIET_S - 1) == 16
+    assert made.room(1.0) == 2
+    assert made.room(QUIET_S - 1) == 2
     assert made.room(QUIET_S + 1) == 128
     assert Steering(Pace(), SchedulerConfig()).limit == inf
 

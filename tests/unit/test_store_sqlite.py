@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hubbub.core.errors import ConfigError, StorageError, StorageFull
-from hubbub.core.types import AnswerId, ChatId, Delta
-from hubbub.ports import AnswerSaved, ChatQuery, ChatSaved, HeadMoved
+from hubbub.core.types import AnswerId, ChatId, Delta, Origin
+from hubbub.ports import AnswerSaved, BranchKept, ChatQuery, ChatSaved, HeadMoved, OriginSaved
 from hubbub.store.config import StoreConfig
 from hubbub.store.migrations import MIGRATIONS, Migration, level, migrate
 from hubbub.store.sqlite import SqliteStore
@@ -254,6 +254,25 @@ FLIPS = [
     ("UPDATE journal SET batch = x'FF'", "journal is damaged"),
     ("DELETE FROM journal WHERE seq = (SELECT min(seq) FROM journal)", "answer resp_1: its journal goes from 0 to 1"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE origins SET user = 'bob'", "origin of chat conv_1 (user bob): its chat is one of user ann"),
+        ("UPDATE origins SET chat = 'conv_9'", "origin of chat conv_9 (user ann): its chat is missing"),
+        ("UPDATE branches SET chat = 'conv_9'", "branch of chat conv_9: there is no such chat"),
+        ("UPDATE branches SET leaf = 99", "branch of chat conv_1 (user ann): its leaf, row 99, is missing"),
+    ],
+)
+async def test_verify_finds_branches_and_origins_that_lead_nowhere(path: Path, statement: str, named: str) -> None:
+    async with opened(path) as store:
+        chat = await keep(store, "conv_1", "a")
+        assert chat.head is not None
+        await store.commit(BranchKept(chat.id, chat.head), OriginSaved(Origin(chat.id, ANN, "s")))
+        assert await store.verify() == ()
+        change(path, statement)
+        assert any(named in fault for fault in await store.verify())
 
 
 @pytest.mark.parametrize(("statement", "named"), FLIPS, ids=[statement for statement, _ in FLIPS])

@@ -85,11 +85,20 @@ def run(
         int,
         typer.Option(min=0, max=64, help="Processes for the filters, where one core cannot keep up with the engine."),
     ] = 0,
+    on: Annotated[
+        str | None, typer.Option("--on", help="ray: make the texts on a Ray cluster, each worker asking --engine.")
+    ] = None,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Convert each shard to Parquet, too, when it is closed.")
+    ] = False,
     json_lines: JsonLines = False,
 ) -> None:
     """Write the corpus, from the beginning or from where it stopped. Ctrl-C keeps what is done."""
     from hubbub.cli.corpus_run import Order, execute
+    from hubbub.core.errors import ConfigError
 
+    if on not in (None, "ray"):
+        raise ConfigError(f"--on {on}: it can be ray, or left out")
     order = Order(
         str(recipe.absolute()),
         target,
@@ -102,6 +111,8 @@ def run(
         engine_flags,
         patience,
         processes,
+        on,
+        parquet,
     )
     raise typer.Exit(execute(order, out, json_lines=json_lines))
 

@@ -13,13 +13,10 @@ from hubbub.cli.corpus_view import amount_of, bytes_of, eta, shares
 from hubbub.core.errors import ConfigError, Conflict
 from hubbub.corpus import run_tables as sql
 from hubbub.corpus.board import Live
-from hubbub.corpus.items import Items
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
-from hubbub.corpus.record import decode
 from hubbub.corpus.run_database import is_running
-from hubbub.corpus.session import RECIPE_FILE, manifest_of
-from hubbub.corpus.steering import EpochWeights
+from hubbub.corpus.session import RECIPE_FILE, manifest_of, read_corpus
 from hubbub.corpus.verify import verify
 
 if TYPE_CHECKING:
@@ -47,6 +44,8 @@ def show_status(folder: Path, *, as_json: bool) -> None:
         some = {key.partition(":")[2]: count for key, count in counters.items() if key.startswith(f"{name}:")}
         if some:
             rows.append((name, shares(some)))
+    if tries := counters.get("salvage_tries"):
+        rows.append(("salvage", f"{counters.get('salvaged', 0):,} items came back answered, of {tries:,} tries"))
     if live is not None:
         rows.append(("target", f"{amount_of(live.amount, live.unit)} of {amount_of(live.target, live.unit)}"))
         if running:
@@ -111,7 +110,7 @@ def show_verdict(folder: Path) -> int:
 def export(folder: Path, format: str, to: str) -> None:
     """Raises ConfigError for a format that is not there, StorageError for damage."""
     from hubbub.cli.corpus_run import Order
-    from hubbub.corpus.exports import FORMATS, Corpus
+    from hubbub.corpus.exports import FORMATS
     from hubbub.corpus.exports import export as export_corpus
 
     if format not in FORMATS:
@@ -119,17 +118,12 @@ def export(folder: Path, format: str, to: str) -> None:
     if to == "-" and format != "jsonl":
         raise ConfigError(f"--to -: only jsonl can go to stdout; name a folder for {format}")
     with Reading.open(folder) as reading:
-        manifest = manifest_of(reading)
-        epochs = reading.epochs()
+        digest = manifest_of(reading)["provenance"].get("digest")
         order = msgspec.json.decode(reading.meta("order"), type=Order)
-        recipe = _recipe_of(order, folder, manifest["provenance"].get("digest"))
-        items = Items(recipe)
-        for weights in epochs.values():
-            items.learn(msgspec.json.decode(weights, type=EpochWeights))
-        corpus = Corpus(records=lambda: map(decode, reading.lines()), recipe=recipe, items=items, manifest=manifest)
+    with read_corpus(folder, _recipe_of(order, folder, digest)) as corpus:
         written = export_corpus(corpus, format, None if to == "-" else Path(to))
     if written is not None:
-        typer.echo(f"{manifest['records']:,} records as {format}: {written}", err=True)
+        typer.echo(f"{corpus.manifest['records']:,} records as {format}: {written}", err=True)
 
 
 def _recipe_of(order: Order, folder: Path, digest: str | None) -> Recipe:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +14,17 @@ from typing import Any
 import msgspec
 
 from hubbub import __version__
-from hubbub.cli.corpus_engine import MOST_IN_FLIGHT, SPARE, Place, placed, settings_for
+from hubbub.cli.corpus_source import source
 from hubbub.cli.corpus_view import View, chat_p95
+from hubbub.cli.serve import settle
 from hubbub.core.errors import HubbubError
-from hubbub.corpus.asking import Patience
 from hubbub.corpus.board import Live
-from hubbub.corpus.client import Endpoint, EndpointConfig
+from hubbub.corpus.client import Endpoint
 from hubbub.corpus.journal import Journal
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
 from hubbub.corpus.recipe_check import load
-from hubbub.corpus.runner import Outcome, Runner, RunnerConfig, State
-from hubbub.corpus.screening import screening
+from hubbub.corpus.runner import Outcome, Runner, State
 from hubbub.corpus.session import Session, opened
 
 JOURNAL_S = 10.0
@@ -49,6 +46,8 @@ class Order:
     engine_flags: str | None = None
     patience: float = 600.0
     processes: int = 0
+    on: str | None = None
+    parquet: bool = False
 
     @property
     def remote(self) -> bool:
@@ -62,8 +61,9 @@ class Order:
 
 def execute(order: Order, folder: Path, *, json_lines: bool) -> int:
     """The exit code: 0 finished or stopped on request, 1 for a run that had to stop. Raises HubbubError."""
-    with opened(order.read(), folder) as session, Journal.opened(folder) as journal:
+    with opened(order.read(), folder, parquet=order.parquet) as session, Journal.opened(folder) as journal:
         session.log.set_meta(order=msgspec.json.encode(order).decode())
+        settle()
         outcome = _in_loop(_run(order, session, journal, json_lines=json_lines))
     if outcome.state is State.FAILED:
         sys.stderr.write(f"hubbub: the run stopped: {outcome.reason}\n")
@@ -83,56 +83,20 @@ def _in_loop(main: Coroutine[Any, Any, Outcome]) -> Outcome:
 
 
 async def _run(order: Order, session: Session, journal: Journal, *, json_lines: bool) -> Outcome:
-    folder = session.log.folder
-    settings = settings_for(order.engine, order.model or "", order.engine_flags, _path(order.key_file))
-    journal.write("start", hubbub=__version__, recipe=session.recipe.digest, item=session.judge.next_index)
+    journal.write("start", hubbub=__version__, recipe=session.recipe.digest, item=session.judge.next_place)
     try:
-        async with _endpoint(order, session, placed(order.engine, settings, folder)) as (place, endpoint):
-            session.serve(endpoint.served)
-            flight = order.concurrency or min(_in_flight(place, endpoint), MOST_IN_FLIGHT)
-            journal.write("engine", url=endpoint.config.base, model=endpoint.served.model, in_flight=flight)
-            with (
-                View(session.recipe.name, json_lines=json_lines) as view,
-                screening(session.recipe, session.judge, order.processes) as screener,
-            ):
-                runner = Runner(
-                    session.recipe,
-                    session.items,
-                    session.judge,
-                    session.log,
-                    endpoint,
-                    RunnerConfig(flight, patience=Patience(give_up_s=order.patience)),
-                    screener=screener,
-                    hangs=place.hangs,
-                    told=_Told(view, journal),
-                    keep=session.keep_manifest,
-                )
-                outcome = await _driven(runner, endpoint, view)
+        async with source(order, session) as found:
+            flight = found.config.concurrency
+            journal.write("engine", url=found.url, model=session.model, in_flight=flight, on=order.on or "here")
+            with View(session.recipe.name, json_lines=json_lines) as view:
+                runner = session.runner(found.producer, found.config, _Told(view, journal))
+                outcome = await _driven(runner, found.endpoint, view)
+        await asyncio.to_thread(session.finish)
     except HubbubError as fault:
         journal.write("fault", code=fault.code, message=fault.message)
         raise
-    session.keep_manifest(always=True)
     journal.write("end", state=outcome.state, reason=outcome.reason)
     return outcome
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
-
-
-def _in_flight(place: Place, endpoint: Endpoint) -> int:
-    return round(endpoint.served.max_sequences * SPARE) or place.in_flight
-
-
-@contextlib.asynccontextmanager
-async def _endpoint(
-    order: Order, session: Session, where: AbstractAsyncContextManager[Place]
-) -> AsyncIterator[tuple[Place, Endpoint]]:
-    async with where as place:
-        session.provenance |= place.provenance
-        config = EndpointConfig(place.url, place.api_key, aliases=order.same_model)
-        async with Endpoint.opened(config, session.recipe.model or session.model) as endpoint:
-            yield place, endpoint
 
 
 class _Told:
@@ -150,7 +114,7 @@ class _Told:
             self._journal.write("progress", **msgspec.to_builtins(live))
 
 
-async def _driven(runner: Runner, endpoint: Endpoint, view: View) -> Outcome:
+async def _driven(runner: Runner, endpoint: Endpoint | None, view: View) -> Outcome:
     """Run it; the first signal stops it in order, the second at once."""
     loop = asyncio.get_running_loop()
     running = loop.create_task(runner.run())
@@ -172,8 +136,8 @@ async def _driven(runner: Runner, endpoint: Endpoint, view: View) -> Outcome:
         chats.cancel()
 
 
-async def _chats(endpoint: Endpoint, view: View) -> None:
+async def _chats(endpoint: Endpoint | None, view: View) -> None:
     """How the chats beside it fare, where the server says."""
-    while endpoint.served.hubbub:
+    while endpoint is not None and endpoint.served.hubbub:
         view.p95 = chat_p95((await endpoint.get("/metrics") or b"").decode())
         await asyncio.sleep(METRICS_S)

@@ -40,6 +40,10 @@ class RunningServer:
             raise BadRequest(f"--server {url!r}: it must begin with http:// or https://", param="server")
         return cls(url or _address(load({}, file=config).settings), read_key(key_file))
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
+
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON that ``path`` answers; a POST where there is a body.
 
@@ -47,16 +51,14 @@ class RunningServer:
         """
         from hubbub.core.errors import EngineUnavailable, HubbubError
 
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        headers = {"Content-Type": "application/json", **self.headers}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=headers)  # noqa: S310 - checked in find
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as refusal:
-            raise HubbubError(f"{self.url} says: {_words(refusal)}") from None
+            raise HubbubError(f"{self.url} says: {refusal_words(refusal)}") from None
         except (OSError, http.client.HTTPException, ValueError) as fault:
             reason = getattr(fault, "reason", fault)
             raise EngineUnavailable(
@@ -127,7 +129,7 @@ def _address(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
 
-def _words(refusal: urllib.error.HTTPError) -> str:
+def refusal_words(refusal: urllib.error.HTTPError) -> str:
     """The message of an error body of ours, else the status."""
     try:
         return str(json.load(refusal)["error"]["message"])

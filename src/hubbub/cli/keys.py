@@ -6,13 +6,14 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from hubbub.core.keys import Key, User
+    from hubbub.core.keys import Key
     from hubbub.ports import KeyStore
 
 Told = TypeVar("Told")
@@ -152,9 +153,14 @@ def weight(
     """Give a user more or less of the machine. Holds from when that user next comes back from being idle."""
     from hubbub.core.keys import User, checked_user, checked_weight
 
-    changed: User = User(checked_user(user), checked_weight(share))
-    _asked(data, config, lambda store: store.save_user(changed), make=True)
-    typer.echo(f"{changed.id} has the weight {changed.weight:g}")
+    name, weight = checked_user(user), checked_weight(share)
+
+    async def change(store: KeyStore) -> None:
+        found = next((known for known in await store.users() if known.id == name), User(name))
+        await store.save_user(replace(found, weight=weight))
+
+    _asked(data, config, change, make=True)
+    typer.echo(f"{name} has the weight {weight:g}")
 
 
 def _told(key: Key, now: float) -> dict[str, Any]:

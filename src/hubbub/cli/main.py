@@ -8,7 +8,7 @@ import sys
 import typer
 
 from hubbub import __version__
-from hubbub.cli import config, corpus, demo, doctor, engine, keys, plan, serve, store
+from hubbub.cli import chats, config, corpus, demo, doctor, engine, keys, plan, serve, store
 from hubbub.core.errors import HubbubError
 
 EXIT_ERROR = 2
@@ -26,6 +26,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(engine.app, name="engine")
 app.add_typer(store.app, name="store")
+app.add_typer(chats.app, name="chats")
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 app.add_typer(plan.plan_app, name="plan")

@@ -38,6 +38,12 @@ def serve(
         bool | None,
         typer.Option("--open-to-everyone", help="Listen beyond loopback without keys: whoever can connect is let in."),
     ] = None,
+    first_admin: Annotated[
+        bool | None,
+        typer.Option(
+            "--first-admin", help="Listen beyond loopback before anybody can come in: a code is printed for the first."
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file [hubbub.toml, if it is there].")] = None,
     plan: Annotated[
         Path | None, typer.Option(help="What `hubbub plan recommend --plan` wrote: its engine instead of the file's.")
@@ -52,6 +58,7 @@ def serve(
         "server.data": data,
         "server.keys": keys,
         "server.open_to_everyone": open_to_everyone,
+        "server.first_admin": first_admin,
         "engine.kind": engine,
         "engine.model": model,
     }
@@ -99,4 +106,6 @@ async def _until_crash(settings: Settings) -> None:
     async with running(settings) as (app, address):
         settle()
         typer.echo(f"Hubbub is ready on {address}")
+        if app.setup_code:
+            typer.echo(f"To sign in, make the first admin at {address}/sign-in with the setup code {app.setup_code}")
         await app.hub.crashed()

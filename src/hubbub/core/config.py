@@ -35,14 +35,14 @@ class SchedulerConfig:
         default=0.1, metadata={"help": "fraction of sequences and KV cache that bulk leaves free for chats"}
     )
     bulk_ttft_share: float = field(
-        default=0.2, metadata={"help": "share by which bulk may lengthen the time to a chat's first token"}
+        default=0.2, metadata={"help": "share by which bulk may lengthen the late times (p95) to a chat's first token"}
     )
     bulk_ttft_s: float = field(
         default=0.1,
         metadata={"help": "seconds up to which bulk may lengthen the time to a chat's first token, in any case"},
     )
     bulk_itl_s: float = field(
-        default=0.15,
+        default=0.2,
         metadata={"help": "seconds up to which bulk may lengthen the time between a chat's tokens, in any case"},
     )
     affinity_bound: float = field(

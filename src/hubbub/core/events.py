@@ -13,10 +13,12 @@ from hubbub.core.types import EngineId, EngineState, Request, RequestId, Usage
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A new request asks to be served. One that was ``accepted`` before a restart is never refused."""
+    """A new request asks to be served. One that was ``accepted`` before a restart is never refused; a ``patient`` one,
+    for whose answer nobody holds the line, not for how long it would take."""
 
     request: Request
     accepted: bool = False
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

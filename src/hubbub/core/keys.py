@@ -28,6 +28,10 @@ RANDOM_BYTES = 32
 HINT_CHARACTERS = 7
 """Of the key that are kept, to tell keys apart: the prefix and 24 of its 256 bits."""
 LABEL_CHARACTERS = 200
+PASSWORD_LEAST, PASSWORD_MOST = 10, 1000
+"""Characters. NIST SP 800-63B: length counts, kinds of characters do not."""
+SESSIONS_KEPT = 50
+"""Of one user; the oldest goes."""
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 
@@ -83,10 +87,31 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """``weight``: share of the machine against other users."""
+    """``weight``: share of the machine against other users. ``password``: its argon2 hash; empty: it cannot sign in
+    with one. ``subject``: who it is to the identity provider, as issuer and subject; empty where it has none.
+    ``created_at``: Unix seconds, 0 for one that was made by its first key."""
 
     id: UserId
     weight: float = 1.0
+    admin: bool = False
+    password: str = field(default="", repr=False)
+    subject: str = ""
+    created_at: float = 0.0
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What it may do once it has signed in."""
+        return frozenset({Scope.ADMIN} if self.admin else {Scope.CHAT, Scope.BULK})
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that has signed in, without what it holds. ``digest``: as of a key, 64 hex digits of SHA-256."""
+
+    digest: str = field(repr=False)
+    user: UserId
+    created_at: float
+    expires_at: float
 
 
 def key_text(randomness: bytes) -> str:
@@ -109,6 +134,15 @@ def checked_user(name: str) -> UserId:
             param="user",
         )
     return UserId(name)
+
+
+def checked_password(password: str, user: str) -> str:
+    """Raises BadRequest, without the password."""
+    if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
+        raise BadRequest(f"a password has {PASSWORD_LEAST} to {PASSWORD_MOST} characters", param="password")
+    if password.casefold() == user.casefold() or len(set(password)) < 4:
+        raise BadRequest("this password is too easy to guess; take another", param="password")
+    return password
 
 
 def checked_label(label: str) -> str:

@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hubbub.core.ticket import Ticket
 
 KEPT = 32
 FEWEST = 3
 """Samples before a class is believed."""
 MOST_CLASSES = 128
+STEADY = 0.25
+"""By so much of their number may those who speak change in a time whose steps are believed."""
+MIN_STEPS = 2
+"""Steps in that time, at the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +66,57 @@ class Observed:
                     median(s.seconds for s in samples),
                     len(samples),
                 )
+
+
+class Observer:
+    """Follows the requests of one engine, and learns ``seen`` from when they speak. Told by ``core.pace``."""
+
+    __slots__ = ("_alone", "_context", "_read", "_speaking", "_spoke_before", "_told_at", "_words", "seen")
+
+    def __init__(self) -> None:
+        self.seen = Observed()
+        self._context = 0
+        """Tokens behind those who speak."""
+        self._speaking = self._spoke_before = 0
+        """Who speak, and who spoke at the last tick."""
+        self._alone: Ticket | None = None
+        """The one that reads while nobody else is here."""
+        self._read = self._words = 0
+        """Prompt tokens read and tokens said by all since the last tick."""
+        self._told_at = inf
+
+    def began(self, ticket: Ticket, here: int) -> None:
+        """``here``: requests that were in the engine before."""
+        self._alone = None if here else ticket
+
+    def spoke(self, ticket: Ticket, now: float) -> None:
+        self._speaking += 1
+        self._context += _prompt(ticket)
+        self._read += ticket.prefill
+        if self._alone is ticket:
+            self.seen.learn(StepSeen(0.0, 0.0, ticket.prefill, now - ticket.sent_at))
+        self._alone = None
+
+    def heard(self, tokens: int) -> None:
+        self._context += tokens
+        self._words += tokens
+
+    def left(self, ticket: Ticket) -> None:
+        if ticket.spoke:
+            self._speaking -= 1
+            self._context -= _prompt(ticket) + ticket.produced
+
+    def tick(self, now: float) -> None:
+        """The mean step of the time since the last tick, where about as many spoke all along."""
+        passed, self._told_at = now - self._told_at, now
+        most, before, words = self._speaking, self._spoke_before, self._words
+        if min(most, before) > 0 and passed > 0 and abs(most - before) <= STEADY * most and words >= MIN_STEPS * most:
+            speaking = (most + before) / 2
+            steps = words / speaking
+            self.seen.learn(StepSeen(speaking, self._context / most, self._read / steps, passed / steps))
+        self._read = self._words = 0
+        self._spoke_before = most
+
+
+def _prompt(ticket: Ticket) -> int:
+    return ticket.request.prompt_tokens + ticket.before

@@ -3,10 +3,12 @@
 Theory of operation. A request in an engine reads (prefill) until its first token, then speaks (decode). ``began``,
 ``spoke`` and ``left`` follow it through that; ``validate`` can count again. Engines read in order of arrival, so that
 the time to a first token grows with the tokens that have to be read before it, its own with them, and with the bulk
-that speaks beside (its tokens make every step longer). Both slopes are learnt (``core.fit``) from every first token,
-whatever engine and machine this is. The same for the time between tokens, against all who speak.
+that speaks beside. Both slopes are learnt (``core.fit``) from every first token, whatever engine and machine this is.
 
-``observed`` keeps the same in the terms of an engine's steps, for the planner, which fits its model of the engine to it
+What bulk does to chats is worked out from the steps (``core.steps``): the last first tokens of chats are kept, each
+with what one request of bulk has added to it, so that they can be played again with none or with any number.
+
+``observer`` tells what the engine's steps took, for the planner, which fits its model of the engine to it
 (``planner.refine``); what that model says is where the slopes begin after a start (``begin_at``).
 
 An engine keeps its pace over restarts: only what is in flight is forgotten.
@@ -14,57 +16,54 @@ An engine keeps its pace over restarts: only what is in flight is forgotten.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from hubbub.core.fit import Fit, Two
 from hubbub.core.invariant import require
-from hubbub.core.observed import Observed, StepSeen
+from hubbub.core.observed import Observer
+from hubbub.core.steps import Steps
 from hubbub.core.types import Priority
 
 if TYPE_CHECKING:
     from hubbub.core.ticket import Ticket
 
 CHAT, BULK = Priority.CHAT, Priority.BULK
-RECENT, LONG = 64, 256
-"""Samples that count. What bulk does to chats is told from how both change over minutes."""
-STEPS = 1.5
-"""Of the bulk's share in a step, what a first token waits for: half of the step under way, and the one that reads."""
+RECENT = 64
+"""First tokens that count in what is foreseen."""
+FIRSTS = 128
+"""Of chats, that are played again."""
+FEWEST = 8
+"""Of them, before anything is said of the late ones."""
+LATE = 0.95
+"""What bulk may lengthen is this quantile."""
+MIN_STEPS = 1.5
+"""What a first token waits for at the least: half of the step under way, and the one that reads."""
+GAIN = 1.35
+"""Times what bulk adds to a step: while steps are longer more chats come, that read and speak in them. Seen from 1.2 to
+1.35 in simulation."""
 LEAST_ALONE = 0.25
 """Of the time to a first token with bulk: what it takes without, at the least, however wrong the slope is."""
-MIN_TOKENS = 3
-"""Fewer tokens in a second say too little about the time between them."""
-STEADY = 0.25
-"""By so much of their number may those who speak change in a time whose steps are believed."""
-MIN_STEPS = 2
-"""Steps in that time, at the least."""
 
 
-def _prompt(ticket: Ticket) -> int:
-    return ticket.request.prompt_tokens + ticket.before
+@dataclass(frozen=True, slots=True)
+class First:
+    """Of a chat. ``steps``: that it has taken. When it was sent there were ``beside`` requests of bulk, which had
+    ``ahead`` tokens to read."""
+
+    seconds: float
+    steps: float
+    beside: int
+    ahead: int
 
 
 class Pace:
     """Tokens are prompt tokens that no cache is expected to have; seconds are the scheduler's."""
 
-    __slots__ = (
-        "_alone",
-        "_read",
-        "_spoke_before",
-        "_told_at",
-        "_words",
-        "context",
-        "felt",
-        "itl",
-        "last_chat",
-        "observed",
-        "reading",
-        "said",
-        "speaking",
-        "tokens",
-        "ttft",
-    )
+    __slots__ = ("firsts", "last_bulk", "last_chat", "observer", "reading", "speaking", "steps", "tokens", "ttft")
 
     def __init__(self) -> None:
         self.reading = {CHAT: 0, BULK: 0}
@@ -72,116 +71,91 @@ class Pace:
         self.tokens = {CHAT: 0, BULK: 0}
         """What those have to read."""
         self.speaking = {CHAT: 0, BULK: 0}
-        self.said = 0
-        """Tokens of chats since the last :meth:`tick`."""
         self.last_chat = -inf
         """When a chat was last here."""
+        self.last_bulk = (-inf, 0.0)
+        """When bulk last left, and after how long."""
         self.ttft = Fit(RECENT)
         """Seconds from dispatch to the first token, by (tokens to read, bulk beside)."""
-        self.felt = Fit(RECENT)
-        """The same of chats alone: its moments are what is asked for."""
-        self.itl = Fit(LONG)
-        """Seconds between a chat's tokens, by (chats, bulk) that speak."""
-        self.observed = Observed()
-        self.context = 0
-        """Tokens behind those who speak."""
-        self._told_at = inf
-        self._alone: Ticket | None = None
-        """The one that reads while nobody else is here."""
-        self._read = self._words = self._spoke_before = 0
-        """Since the last tick: prompt tokens read, tokens said by all; and how many spoke then."""
+        self.observer = Observer()
+        self.steps = Steps()
+        self.firsts: deque[First] = deque(maxlen=FIRSTS)
+        """The chats' last first tokens."""
 
-    def begin_at(self, ttft: Iterable[tuple[Two, float]], itl: Iterable[tuple[Two, float]]) -> None:
+    def begin_at(self, ttft: Iterable[tuple[Two, float]]) -> None:
         """Where the slopes begin, by what a model says of this engine; what was already seen here stays."""
         if not self.ttft.samples:
             for x, y in ttft:
                 self.ttft.learn(x, y)
-        if not self.itl.samples:
-            for x, y in itl:
-                self.itl.learn(x, y)
 
     def began(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
+        self.observer.began(ticket, sum(self.reading.values()) + sum(self.speaking.values()))
         ticket.sent_at, ticket.spoke = now, False
+        ticket.bulk_ahead = self.tokens[BULK]
         self.tokens[priority] += ticket.prefill
         ticket.ahead = self.tokens[CHAT] + self.tokens[BULK]
         ticket.beside = self.reading[BULK] + self.speaking[BULK]
-        here = sum(self.reading.values()) + sum(self.speaking.values())
-        self._alone = None if here else ticket
+        self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
+        ticket.sent_step = self.steps.count
         self.reading[priority] += 1
         if priority is CHAT:
             self.last_chat = now
-
-    def heard(self, ticket: Ticket, tokens: int) -> None:
-        """It has said so many more tokens; ``spoke`` came before."""
-        self.context += tokens
-        self._words += tokens
-        if ticket.lane.priority is CHAT:
-            self.said += tokens
 
     def spoke(self, ticket: Ticket, now: float) -> None:
         """Its first token came."""
         priority = ticket.lane.priority
         ticket.spoke = True
+        self.observer.spoke(ticket, now)
         self.reading[priority] -= 1
         self.tokens[priority] -= ticket.prefill
+        if self.speaking[CHAT] + self.speaking[BULK]:
+            self.steps.read += ticket.prefill
+        self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
         self.speaking[priority] += 1
-        self.context += _prompt(ticket)
-        self._read += ticket.prefill
-        if self._alone is ticket:
-            self.observed.learn(StepSeen(0.0, 0.0, ticket.prefill, now - ticket.sent_at))
-        self._alone = None
+        self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
+        self.steps.said -= 1  # its first token is of the step before
         self.ttft.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
         if priority is CHAT:
-            self.felt.learn((ticket.ahead, ticket.beside), now - ticket.sent_at)
+            steps = max(MIN_STEPS, self.steps.count - ticket.sent_step)
+            self.firsts.append(First(now - ticket.sent_at, steps, ticket.beside, ticket.bulk_ahead))
+
+    def heard(self, tokens: int) -> None:
+        """Requests have said so many more tokens; :meth:`spoke` came before the first of each."""
+        self.steps.said += tokens
+        self.observer.heard(tokens)
 
     def left(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
+        self.observer.left(ticket)
         if ticket.spoke:
             self.speaking[priority] -= 1
-            self.context -= _prompt(ticket) + ticket.produced
+            self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
         else:
             self.reading[priority] -= 1
             self.tokens[priority] -= ticket.prefill
         if priority is CHAT:
             self.last_chat = now
+        else:
+            self.last_bulk = (now, now - ticket.sent_at)
 
     def tick(self, now: float) -> None:
-        """Learn from the last second or so how fast chats speak."""
-        chats, passed = self.speaking[CHAT], now - self._told_at
-        if chats and passed > 0 and self.said >= MIN_TOKENS:
-            self.itl.learn((chats, self.speaking[BULK]), passed * chats / self.said)
-        self._observe(passed)
-        self.said = 0
-        self._told_at = now
-
-    def _observe(self, passed: float) -> None:
-        """The mean step of the time since the last tick, where about as many spoke all along."""
-        now, before, words = sum(self.speaking.values()), self._spoke_before, self._words
-        if min(now, before) > 0 and passed > 0 and abs(now - before) <= STEADY * now and words >= MIN_STEPS * now:
-            speaking = (now + before) / 2
-            steps = words / speaking
-            self.observed.learn(StepSeen(speaking, self.context / now, self._read / steps, passed / steps))
-        self._read = self._words = 0
-        self._spoke_before = now
+        self.observer.tick(now)
+        self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
 
     def validate(self, tickets: Iterable[Ticket]) -> None:
         """``tickets``: all that run here."""
         found = {priority: [0, 0, 0] for priority in Priority}
-        context = 0
         for ticket in tickets:
             counts = found[ticket.lane.priority]
             if ticket.spoke:
                 counts[2] += 1
-                context += _prompt(ticket) + ticket.produced
             else:
                 counts[0] += 1
                 counts[1] += ticket.prefill
         for priority, counts in found.items():
             mine = [self.reading[priority], self.tokens[priority], self.speaking[priority]]
             require(mine == counts, f"of {priority}, (reading, tokens, speaking) are {counts}, counted {mine}")
-
-        require(self.context == context, f"those who speak have {context} tokens behind them, counted {self.context}")
 
     def first_token(self, tokens: float) -> float:
         """Seconds to the first token of one that has to read so many, behind what is here now; 0 before the first
@@ -194,19 +168,39 @@ class Pace:
         self.ttft.solve()
         return self.ttft.slope[0]
 
-    def bulk_for_ttft(self, share: float, seconds: float) -> float:
-        """How much bulk may be here so that first tokens of chats come at most ``share`` later than without any, or
-        within ``seconds``, whichever is more.
+    def bulk_for_ttft(self, share: float, seconds: float, most: int) -> float:
+        """How much bulk may be here so that late first tokens of chats (``LATE``) come at most ``share`` later than
+        without any, or within ``seconds``, whichever is more; infinite where ``most`` is not too much."""
+        if len(self.firsts) < FEWEST:
+            return inf
+        played = [self.alone(first) for first in self.firsts]
+        goal = max((1 + share) * late([alone for alone, _ in played]), seconds)
 
-        The mean is held to that: what bulk adds to it is less than what it adds to late ones, but they are later."""
-        self.itl.solve()
-        each = STEPS * self.itl.slope[1]
-        mean = self.felt.mean_y
-        alone = max(mean - each * self.felt.mean[1], LEAST_ALONE * mean)
-        return max(share * alone, seconds - alone) / each if each and mean else inf
+        def harms(bulk: float) -> bool:
+            return late([alone + each * bulk for alone, each in played]) > goal
+
+        if not harms(most):
+            return inf
+        low, high = 0.0, float(most)
+        while high - low > max(0.05, 0.02 * low):
+            middle = (low + high) / 2
+            low, high = (low, middle) if harms(middle) else (middle, high)
+        return low
+
+    def alone(self, first: First) -> tuple[float, float]:
+        """Seconds it would have taken without bulk, and what each request of bulk adds."""
+        row, token = self.steps.fit.slope
+        each = GAIN * (row * first.steps + token * first.ahead / max(1, first.beside))
+        return max(first.seconds - each * first.beside, LEAST_ALONE * first.seconds), each
 
     def bulk_for_itl(self, share: float, seconds: float) -> float:
         """How much so that tokens of chats come at most ``share`` or up to ``seconds`` apart, whichever is more."""
-        fit = self.itl
-        alone = fit.at((self.speaking[CHAT], 0.0))
-        return (max(seconds, (1 + share) * alone) - alone) / fit.slope[1] if fit.slope[1] else inf
+        fit = self.steps.fit
+        row, token = fit.slope
+        alone = fit.base + row * self.speaking[CHAT] + token * fit.mean[1]
+        return (max(seconds, (1 + share) * alone) - alone) / row if row else inf
+
+
+def late(seconds: list[float]) -> float:
+    seconds.sort()
+    return seconds[int(LATE * len(seconds))]

@@ -139,7 +139,7 @@ class Scheduler:
         ticket.prefill = forecast.to_read(ticket)
         engine = self._placement.at_once(ticket, now)
         if engine is not None:
-            refusal = None if event.accepted else self._doors.at_once(ticket, engine, now)
+            refusal = None if event.accepted or event.patient else self._doors.at_once(ticket, engine, now)
             if refusal is None:
                 self._start(ticket, engine, now, out)
             else:
@@ -151,7 +151,9 @@ class Scheduler:
         if ticket.engine is not None:
             return
         waiting, lanes = self._placement.queued[lane.priority], self._placement.lanes[lane.priority].values()
-        refusal = None if event.accepted else self._doors.in_line(ticket, waiting, lanes, now)
+        refusal = None
+        if not event.accepted:
+            refusal = self._doors.in_line(ticket, waiting, lanes, now, patient=event.patient)
         if refusal is None:
             out.append(self._wait(ticket, now))
             return
@@ -161,7 +163,7 @@ class Scheduler:
 
     def _progressed(self, event: Progressed, now: float, out: list[Command]) -> None:
         cost = {c: self.config.decode_cost * self._fairness[c].rate(now) for c in CLASSES}
-        bulk_spoke = False
+        spoke = False
         for request_id, tokens in event.tokens.items():
             ticket = self._tickets.get(request_id)
             if ticket is None or ticket.engine is None:
@@ -169,15 +171,15 @@ class Scheduler:
             request, pace = ticket.request, ticket.engine.pace
             if not ticket.spoke:
                 pace.spoke(ticket, now)
-                bulk_spoke = bulk_spoke or not ticket.is_chat
-            pace.heard(ticket, tokens)
+                spoke = True
+            pace.heard(tokens)
             ticket.produced += tokens
             held = request.prompt_tokens + ticket.before + ticket.produced
             if held > ticket.reserved:
                 ticket.reserved = held
                 ticket.engine.grow(request_id, held)
             self._fairness[request.priority].charge(ticket.account, tokens * cost[request.priority])
-        if bulk_spoke:  # the next one may be read
+        if spoke:  # bulk may be read
             self._fill(now, out)
 
     def _finished(self, event: Finished, now: float, out: list[Command]) -> None:

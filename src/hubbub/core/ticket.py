@@ -48,7 +48,11 @@ class Ticket:
     """Tokens that the engine had to read when it got this one, its own with them."""
     beside: int = 0
     """Bulk requests that were there."""
+    bulk_ahead: int = 0
+    """Of those, what bulk had to read."""
     sent_at: float = 0.0
+    sent_step: float = 0.0
+    """Steps that the engine had done then."""
     spoke: bool = False
     """Whether this attempt has had its first token."""
     thread: Thread | None = None

@@ -229,7 +229,8 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A durable chat: a pointer (``head``) to the last item of its path. Times are Unix seconds."""
+    """A durable chat: a pointer (``head``) to the last item of its path. Times are Unix seconds. ``named``: its title
+    was given by somebody, and not taken from the first question."""
 
     id: ChatId
     user: UserId
@@ -240,6 +241,25 @@ class Chat:
     style: Style = field(default_factory=Style)
     metadata: Mapping[str, str] = field(default_factory=dict)
     forked_from: ChatId | None = None
+    pinned: bool = False
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a chat was brought from.
+
+    ``source`` names it there, once a user: bringing it again adds to the same chat. ``name``: the path of its file.
+    ``leaf``: where the chat's head was set by the last import. ``original``: that file, compressed, where it must be
+    given back byte for byte; empty where not.
+    """
+
+    chat: ChatId
+    user: UserId
+    source: str
+    name: str = ""
+    leaf: NodeHash | None = None
+    original: bytes = b""
 
 
 class AnswerKind(StrEnum):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from hubbub.corpus.board import Board
-from hubbub.corpus.client import Answered, Endpoint, FaultKind, RequestFault
+from hubbub.corpus.client import Answered, Answering, FaultKind, RequestFault
 from hubbub.corpus.items import Call
 from hubbub.corpus.slots import Slots
 
@@ -36,7 +36,7 @@ class GivenUp(Exception):
     """An item cannot be done. ``reason``: a short key; ``detail``: in words."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(reason, detail)  # both, so that it can be sent to another process
         self.reason = reason
         self.detail = detail
 
@@ -65,7 +65,7 @@ class Asker:
     """``hangs`` is called when the engine is taken to hang: whoever runs it may restart it."""
 
     def __init__(
-        self, endpoint: Endpoint, slots: Slots, board: Board, patience: Patience, hangs: Callable[[], None] | None
+        self, endpoint: Answering, slots: Slots, board: Board, patience: Patience, hangs: Callable[[], None] | None
     ) -> None:
         self.endpoint = endpoint
         self.slots = slots
@@ -177,7 +177,7 @@ class Asker:
         if quiet > self.patience.give_up_s:
             raise RequestFault(
                 FaultKind.AWAY,
-                f"no answer from {self.endpoint.config.base} for {quiet:.0f} s: {why}. What was accepted is safe; run "
+                f"no answer from {self.endpoint.name} for {quiet:.0f} s: {why}. What was accepted is safe; run "
                 "the same command again when the engine answers",
             )
 

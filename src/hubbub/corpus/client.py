@@ -1,7 +1,8 @@
 """The client of an OpenAI-compatible endpoint: one whole chat completion a call, its faults sorted by what helps.
 
-aiohttp with msgspec, because a record's share of the client's CPU decides how fast a gigabyte can be written: httpx and
-the openai package cost 10 to 50 times as much a request (measured at 64 to 1,024 in flight).
+A record's share of the client's CPU decides how fast a gigabyte can be written: httpx and the openai package cost 10 to
+50 times as much a request as aiohttp (measured at 64 to 1,024 in flight), and aiohttp twice as much as ``http_stream``,
+which asks here. aiohttp looks who is there.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
 from hubbub.core.errors import ConfigError, HubbubError
 from hubbub.core.types import Message, Role, Sampling
+from hubbub.http_stream import KEEPALIVE_S, HttpPool
 
+PATH = "/v1/chat/completions"
+ANSWER_BYTES = 64 << 20
+"""Of one answer; what is beyond is cut, and then no JSON."""
 CONNECT_S = 5.0
-KEEPALIVE_S = 4.0
-"""Below the 5 s after which uvicorn, under most engines, closes an idle connection: none is reused while it closes."""
 PROBE_S = 10.0
 MESSAGE_CHARS = 300
 
@@ -98,6 +101,25 @@ class Served:
     health: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Answering(Protocol):
+    """Who answers a run. ``served`` is known once it was opened."""
+
+    served: Served
+
+    @property
+    def name(self) -> str:
+        """How people know it."""
+        ...
+
+    async def ask(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Answered:
+        """One answer. Raises RequestFault."""
+        ...
+
+    async def get(self, path: str) -> bytes | None:
+        """The body of a page of the server, or None where it does not have it."""
+        ...
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -150,7 +172,11 @@ class Endpoint:
         self.config = config
         self.served = served
         self._session = session
-        self._url = config.base + "/v1/chat/completions"
+        self._pool = HttpPool(config.base, dict(session.headers))
+
+    @property
+    def name(self) -> str:
+        return self.config.base
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -167,7 +193,11 @@ class Endpoint:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         try:
-            yield cls(config, session, await _look(config, session, model))
+            endpoint = cls(config, session, await _look(config, session, model))
+            try:
+                yield endpoint
+            finally:
+                endpoint._pool.close()
         finally:
             await session.close()
 
@@ -178,16 +208,17 @@ class Endpoint:
         try:
             async with (
                 asyncio.timeout(self.config.timeout_s),
-                self._session.post(self._url, data=body, allow_redirects=False) as response,
+                self._pool.post(PATH, body, {}) as exchange,
             ):
-                said = await response.read()
+                said = await exchange.text(ANSWER_BYTES)
+                status, wait = exchange.status, exchange.header("Retry-After")
         except TimeoutError as fault:
             raise RequestFault(FaultKind.TIMEOUT, f"no answer within {self.config.timeout_s:g} s") from fault
-        except (aiohttp.ClientError, OSError) as fault:
+        except OSError as fault:
             raise self._away(fault) from fault
-        if response.status != 200:
-            raise fault_of(response.status, response.headers.get("Retry-After"), said, self.config.api_key)
-        return self._read(said, name)
+        if status != 200:
+            raise fault_of(status, wait, said, self.config.api_key)
+        return answered_of(said, name, self.config.aliases)
 
     async def get(self, path: str) -> bytes | None:
         """The body of a page of the server, or None where it does not have it."""
@@ -196,38 +227,41 @@ class Endpoint:
                 return await response.read() if response.status == 200 else None
         return None
 
-    def _read(self, said: bytes, asked: str) -> Answered:
-        try:
-            answer = _answer.decode(said)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            raise RequestFault(FaultKind.FAILED, f"the endpoint's answer is no chat completion ({fault})") from fault
-        if not answer.choices:
-            raise RequestFault(FaultKind.FAILED, "the endpoint's answer has no choice in it")
-        if answer.model and not self._is(answer.model, asked):
-            raise RequestFault(
-                FaultKind.FATAL,
-                f"model: {asked!r} was asked for, and {answer.model!r} answered. Ask for the model that is there, "
-                f"or say with --same-model {answer.model} that it is the same",
-            )
-        choice, usage = answer.choices[0], answer.usage or _Usage()
-        if choice.finish_reason in _BROKEN:
-            raise RequestFault(FaultKind.AWAY, f"the endpoint broke an answer off ({choice.finish_reason})")
-        if choice.finish_reason == "content_filter":
-            raise RequestFault(FaultKind.REFUSED, "the endpoint's content filter stopped the answer")
-        return Answered(
-            choice.message.content or "",
-            usage.completion_tokens,
-            usage.prompt_tokens,
-            choice.finish_reason or "stop",
-            answer.model or asked,
-        )
-
-    def _is(self, said: str, asked: str) -> bool:
-        """Hosted models answer by a dated name (``gpt-4o-2024-08-06``), llama.cpp by its file's."""
-        return said == asked or said.startswith(asked + "-20") or said in self.config.aliases
-
     def _away(self, fault: BaseException) -> RequestFault:
         return RequestFault(FaultKind.AWAY, f"{self.config.base} does not answer: {_reason(fault)}")
+
+
+def answered_of(said: bytes, asked: str, aliases: Sequence[str] = ()) -> Answered:
+    """The answer in a chat completion's JSON. ``asked``: the model that was. Raises RequestFault."""
+    try:
+        answer = _answer.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise RequestFault(FaultKind.FAILED, f"the endpoint's answer is no chat completion ({fault})") from fault
+    if not answer.choices:
+        raise RequestFault(FaultKind.FAILED, "the endpoint's answer has no choice in it")
+    if answer.model and not _is(answer.model, asked, aliases):
+        raise RequestFault(
+            FaultKind.FATAL,
+            f"model: {asked!r} was asked for, and {answer.model!r} answered. Ask for the model that is there, "
+            f"or say with --same-model {answer.model} that it is the same",
+        )
+    choice, usage = answer.choices[0], answer.usage or _Usage()
+    if choice.finish_reason in _BROKEN:
+        raise RequestFault(FaultKind.AWAY, f"the endpoint broke an answer off ({choice.finish_reason})")
+    if choice.finish_reason == "content_filter":
+        raise RequestFault(FaultKind.REFUSED, "the endpoint's content filter stopped the answer")
+    return Answered(
+        choice.message.content or "",
+        usage.completion_tokens,
+        usage.prompt_tokens,
+        choice.finish_reason or "stop",
+        answer.model or asked,
+    )
+
+
+def _is(said: str, asked: str, aliases: Sequence[str]) -> bool:
+    """Hosted models answer by a dated name (``gpt-4o-2024-08-06``), llama.cpp by its file's."""
+    return said == asked or said.startswith(asked + "-20") or said in aliases
 
 
 async def _look(config: EndpointConfig, session: aiohttp.ClientSession, model: str) -> Served:

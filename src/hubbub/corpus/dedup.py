@@ -29,6 +29,7 @@ import unicodedata
 from array import array
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import accumulate
 
 import numpy as np
 import rensa
@@ -66,7 +67,8 @@ def shingles(text: str) -> list[str]:
     words = text.split(" ")
     if len(words) < SHORT_WORDS:
         return ["#" + text[start : start + 4] for start in range(max(1, len(text) - 3))]
-    return [" ".join(words[start : start + 5]) for start in range(len(words) - 4)]
+    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))
+    return [text[before + 1 : end] for before, end in zip(ends, ends[5:], strict=False)]
 
 
 class Deduper:

@@ -1,7 +1,7 @@
-"""Work items: what to ask for text number i of a run. A pure function of (recipe, run seed, i, recorded weights).
+"""Work items: what to ask for at place i of a run. A pure function of (recipe, run seed, i, recorded epochs).
 
-``Items`` remembers nothing but the weights it was told and a cache of titles, so it jumps to any index at once, and
-two processes with the same recipe and weights ask for the same things.
+``Items`` remembers nothing but the epochs it was told and a cache of titles, so it jumps to any place at once, and
+two processes with the same recipe and epochs ask for the same things.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hubbub.core.types import Message, Role, Sampling
 from hubbub.corpus.answers import RejectedAnswer, cleaned, read_json, score_of, split, text_field
 from hubbub.corpus.draws import bits, request_seed, spread_value
 from hubbub.corpus.links import Graph
+from hubbub.corpus.places import Places
 from hubbub.corpus.recipe import Column, Per, Recipe, SamplingSpec, SeedFile, Step, Tree, Values
 from hubbub.corpus.record import Link, Value, record_id
 from hubbub.corpus.sampler import Sampler
@@ -32,9 +33,12 @@ class EpochUnknown(LookupError):
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """``columns`` are what all texts of the item share; ``rows`` has, for each text of a packed item, its own columns,
-    title and links. ``targets`` are the links of text 0."""
+    title and links. ``targets`` are the links of text 0. ``place``: where in the run it is decided; its ``index`` but
+    for items that come back (``round`` counts how often) and those behind them."""
 
+    place: int
     index: int
+    round: int
     columns: Mapping[str, Value]
     rows: tuple[Mapping[str, Any], ...]
     cell: str
@@ -97,6 +101,7 @@ class Items:
         self._title = compiled(recipe.output.title) if recipe.output.title else None
         self._turns = _turn_column(recipe.columns, self._title)
         self._weights = {epoch: EpochWeights(epoch) for epoch in range(LAG)}
+        self._places = Places(recipe.epoch)
         self._shared = lru_cache(maxsize=4096)(self._drawn)
         self._called = lru_cache(maxsize=16384)(self._titled)
 
@@ -107,20 +112,35 @@ class Items:
         return tuple(dict.fromkeys(literal for template in templates for literal in template.literals))
 
     def learn(self, weights: EpochWeights) -> None:
-        """Weights of one epoch, as they were recorded. Raises ValueError where others are known already."""
-        if self._weights.setdefault(weights.epoch, weights) != weights:
+        """Weights of one epoch, as they were recorded; of one after the other. Raises ValueError for any other, and
+        where others are known already."""
+        known = self._weights.get(weights.epoch)
+        if known is None:
+            self._places.learn(weights.epoch, weights.salvage)
+            self._weights[weights.epoch] = weights
+        elif known != weights:
             raise ValueError(f"epoch {weights.epoch} has other weights already")
 
-    def ready(self, index: int) -> bool:
-        return index // self.recipe.epoch in self._weights
+    def recorded(self, start: int) -> tuple[EpochWeights, ...]:
+        """The weights that are known, from epoch ``start`` on."""
+        return tuple(self._weights[epoch] for epoch in range(start, len(self._weights)))
 
-    def item(self, index: int) -> WorkItem:
+    def ready(self, place: int) -> bool:
+        return place // self.recipe.epoch in self._weights
+
+    def item(self, place: int) -> WorkItem:
         """Raises EpochUnknown where the weights of its epoch are not known, ConfigError where a template fails."""
+        if not self.ready(place):
+            raise EpochUnknown(f"place {place} needs the weights of epoch {place // self.recipe.epoch}")
+        placed = self._places.at(place)
+        index = placed.index
         shared, cell = self._shared(index)
         pack = self.recipe.texts_per_item
         rows = tuple(self._row(index, part, shared) for part in range(pack)) if self.recipe.pack else ()
         return WorkItem(
+            place=place,
             index=index,
+            round=placed.round,
             columns=shared,
             rows=rows,
             cell=cell,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -23,7 +23,8 @@ from hubbub.corpus.answers import RejectedAnswer, shares, whole_sentences
 from hubbub.corpus.dedup import Deduper
 from hubbub.corpus.diversity import Diversity, EpochStats, diversity
 from hubbub.corpus.items import Items, Outcome, Said, WorkItem
-from hubbub.corpus.links import placed
+from hubbub.corpus.links import placed as with_places
+from hubbub.corpus.places import Placed, Places, Waiting
 from hubbub.corpus.quality.screen import Screen
 from hubbub.corpus.recipe import Cut, Recipe, Tree, Values
 from hubbub.corpus.record import Link, Record, record_id
@@ -47,11 +48,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """One work item's texts after the filters."""
+    """One work item's texts after the filters. ``place``: of the item. ``failed``: it was given up."""
 
-    index: int
+    place: int
     cell: str
     candidates: tuple[Candidate, ...]
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one item. ``epoch``: weights that this item, the last of its epoch, decided; record them in the
-    same commit as the records."""
+    """What became of the item at one place. ``epoch``: weights that this item, the last of its epoch, decided; record
+    them in the same commit as the records."""
 
-    index: int
+    place: int
+    item: Placed
     records: tuple[Record, ...]
     rejected: tuple[Rejected, ...] = ()
+    failed: bool = False
     epoch: EpochWeights | None = None
 
 
@@ -105,9 +109,10 @@ class _Text(msgspec.Struct, array_like=True):
 
 
 class _Item(msgspec.Struct, array_like=True):
-    index: int
+    place: int
     cell: str
     texts: list[_Text]
+    failed: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -120,7 +125,7 @@ class Judge:
     def __init__(self, recipe: Recipe) -> None:
         """Raises CustomFault for a custom filter that cannot be loaded."""
         self.recipe = recipe
-        self.next_index = 0
+        self.next_place = 0
         self.totals = Totals()
         self.stopped = ""
         self.deduper = Deduper(recipe.dedup)
@@ -128,6 +133,8 @@ class Judge:
         self._screen = Screen(recipe, self._items.literals)
         self._steering = Steering(recipe.steering, _cells(recipe))
         self._decided = EpochWeights(LAG - 1)
+        self._places = Places(recipe.epoch)
+        self._waiting = Waiting(recipe.salvage, recipe.epoch)
         self._stats = EpochStats()
         self._last_stats: EpochStats | None = None
         self._streak = 0
@@ -140,37 +147,40 @@ class Judge:
         try:
             outcome = self._items.outcome(item, said)
         except RejectedAnswer as fault:
-            return Screened(item.index, item.cell, (Candidate(-1, fault.sample, fault.reason),))
+            return Screened(item.place, item.cell, (Candidate(-1, fault.sample, fault.reason),))
         tokens = shares(outcome.said.tokens, [text for text, _ in outcome.texts])
         candidates = tuple(self._candidate(item, outcome, part, tokens[part]) for part in range(len(outcome.texts)))
-        return Screened(item.index, item.cell, candidates)
+        return Screened(item.place, item.cell, candidates)
 
     def consider(self, item: WorkItem, said: Sequence[Said]) -> Verdict:
         """``admit`` of ``screen``."""
         return self.admit(self.screen(item, said))
 
-    def give_up(self, index: int, reason: str, sample: str = "") -> Verdict:
-        """An item that failed for good: counted by its reason, in its place."""
-        return self.admit(Screened(index, "", (Candidate(-1, sample, reason),)))
+    def give_up(self, place: int, reason: str, sample: str = "") -> Verdict:
+        """An item that failed: counted by its reason, in its place, and asked for again in a later epoch where the
+        recipe has a salvage round left for it."""
+        return self.admit(Screened(place, "", (Candidate(-1, sample, reason),), failed=True))
 
     def admit(self, screened: Screened) -> Verdict:
         """The verdict on the next item. Raises ValueError for any other."""
-        if screened.index != self.next_index:
-            raise ValueError(f"item {screened.index} cannot be judged before item {self.next_index}")
+        if screened.place != self.next_place:
+            raise ValueError(f"place {screened.place} cannot be judged before place {self.next_place}")
+        item = self._places.at(screened.place)
         records: list[Record] = []
         rejected: list[Rejected] = []
-        note = _Item(screened.index, screened.cell, [])
+        note = _Item(screened.place, screened.cell, [], screened.failed)
         for candidate in screened.candidates:
             reason = candidate.reason or self.deduper.check(candidate.signature)
             if reason is None and candidate.record is not None:
                 records.append(candidate.record)
                 self.deduper.add(candidate.signature)
             else:
-                rejected.append(Rejected(screened.index, candidate.part, str(reason), candidate.text[:200]))
+                rejected.append(Rejected(item.index, candidate.part, str(reason), candidate.text[:200]))
             note.texts.append(self._count(screened.cell, candidate, reason))
         self._recent.extend(rejected)
         self._notes.append(note)
-        return Verdict(screened.index, tuple(records), tuple(rejected), self._advance())
+        decided = self._advance(item, screened.failed)
+        return Verdict(screened.place, item, tuple(records), tuple(rejected), screened.failed, decided)
 
     def drain(self) -> bytes:
         """What was decided since the last drain, for ``replay``; about 150 bytes a record, 20 a rejected text."""
@@ -184,17 +194,18 @@ class Judge:
         decided = []
         signatures: list[bytes] = []
         for item in _decoder.decode(note):
-            if item.index != self.next_index:
-                raise ValueError(f"the notes go on at item {item.index}, not {self.next_index}")
+            if item.place != self.next_place:
+                raise ValueError(f"the notes go on at place {item.place}, not {self.next_place}")
+            placed = self._places.at(item.place)
             for text in item.texts:
                 if text.signature:
                     if len(text.signature) != self.deduper.signature_bytes:
-                        raise ValueError(f"item {item.index} has a signature of another recipe")
+                        raise ValueError(f"place {item.place} has a signature of another recipe")
                     signatures.append(text.signature)
                 self._counted(item.cell, text, text.excerpt)
                 if text.reason:
-                    self._recent.append(Rejected(item.index, text.part, text.reason))
-            weights = self._advance()
+                    self._recent.append(Rejected(placed.index, text.part, text.reason))
+            weights = self._advance(placed, item.failed)
             if weights is not None:
                 decided.append(weights)
         self.deduper.restore(signatures)
@@ -202,7 +213,7 @@ class Judge:
 
     def diversity(self) -> Diversity:
         """Of the last whole epoch, and of the running one before there is any."""
-        epoch = self.next_index // self.recipe.epoch
+        epoch = self.next_place // self.recipe.epoch
         if self._last_stats is not None:
             return diversity(epoch - 1, self._last_stats)
         return diversity(epoch, self._stats)
@@ -218,7 +229,7 @@ class Judge:
             text = whole
         links: tuple[Link, ...] = row.get("links", item.targets)
         if links or "[[" in text:
-            text, links = placed(text, links)
+            text, links = with_places(text, links)
         columns = {**item.columns, **{name: value for name, value in row.items() if name not in ("title", "links")}}
         if outcome.score is not None and outcome.least_score is not None and outcome.score < outcome.least_score:
             return Candidate(part, text, "judge_score")
@@ -274,16 +285,20 @@ class Judge:
             self._streak = 0
         return self._stats.add(cell, said, bool(text.reason)) if text.passed else ""
 
-    def _advance(self) -> EpochWeights | None:
-        """To the next index; closes an epoch at its end."""
-        self.next_index += 1
+    def _advance(self, item: Placed, failed: bool) -> EpochWeights | None:
+        """To the next place; closes an epoch at its end."""
+        self.next_place += 1
+        if failed:
+            self._waiting.add(item)
         self.totals.items += 1
         if self._streak >= self.recipe.filters.stop_after and not self.stopped:
             self.stopped = self._all_rejected()
-        if self.next_index % self.recipe.epoch:
+        if self.next_place % self.recipe.epoch:
             return None
-        epoch = self.next_index // self.recipe.epoch - 1
-        self._decided = self._steering.next_epoch(epoch, self._stats, self._decided)
+        epoch = self.next_place // self.recipe.epoch - 1
+        decided = self._steering.next_epoch(epoch, self._stats, self._decided)
+        self._decided = replace(decided, salvage=self._waiting.take())
+        self._places.learn(self._decided.epoch, self._decided.salvage)
         self._last_stats, self._stats = self._stats, EpochStats()
         self.stopped = self.stopped or self._decided.stop
         return self._decided

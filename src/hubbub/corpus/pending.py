@@ -28,6 +28,7 @@ class Pending:
         self._lines: list[bytes] = []
         self._counts: Counter[str] = Counter()
         self._failed: list[int] = []
+        self._salvaged: list[int] = []
         self._samples: list[Sample] = []
         self._epochs: dict[int, bytes] = {}
 
@@ -39,16 +40,18 @@ class Pending:
     def empty(self) -> bool:
         return self._lo == self._hi
 
-    def give_up(self, index: int, reason: str, detail: str) -> None:
-        """To be followed by its verdict."""
-        self._failed.append(index)
-        self._counts[f"failed:{reason}"] += 1
-        self._sample(Sample(reason, index, detail))
-
     def add(self, verdict: Verdict) -> None:
-        self._hi = verdict.index + 1
+        self._hi = verdict.place + 1
         counts = self._counts
         counts["items"] += 1
+        if verdict.item.round:
+            counts["salvage_tries"] += 1
+        if verdict.failed:
+            self._failed.append(verdict.item.index)
+            counts[f"failed:{verdict.rejected[0].reason}"] += 1
+        elif verdict.item.round:
+            self._salvaged.append(verdict.item.index)
+            counts["salvaged"] += 1
         for record in verdict.records:
             self._lines.append(encode(record))
             counts["records"] += 1
@@ -70,6 +73,7 @@ class Pending:
             lines=self._lines,
             counts=self._counts,
             failed=self._failed,
+            salvaged=self._salvaged,
             samples=self._samples,
             epochs=self._epochs,
             note=note,

@@ -44,10 +44,12 @@ class RecipeError(ConfigError):
 
 
 class Notes:
-    """The faults found so far in one recipe."""
+    """The faults found so far in one recipe. ``guest``: it is of somebody who may ask here, but is not to reach the
+    machine: it names no file, no code, no address, and no pattern that could take for ever."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, *, guest: bool = False) -> None:
         self.lines = lines
+        self.guest = guest
         self.problems: list[Problem] = []
 
     def add(self, path: Path, message: str, *, text_line: int = 0) -> None:

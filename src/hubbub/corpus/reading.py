@@ -16,6 +16,10 @@ from hubbub.corpus.run_database import DATABASE, check_format, connect, get_meta
 from hubbub.corpus.shards import frames_of, shard_name, unpack
 
 
+class NotBegun(StorageError):
+    """There is no run in a folder, or not yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A text that was rejected."""
@@ -59,16 +63,17 @@ class Reading:
 
     @classmethod
     def open(cls, folder: Path) -> Reading:
-        """Raises StorageError where there is no run."""
+        """Raises NotBegun, StorageError."""
         path = folder / DATABASE
         if not path.is_file():
-            raise StorageError(f"there is no corpus run in {folder}")
+            raise NotBegun(f"there is no corpus run in {folder}")
         with contextlib.ExitStack() as stack, our_errors(path):
             database = stack.enter_context(contextlib.closing(connect(path)))
             database.execute("PRAGMA query_only = ON")
-            found = get_meta(database, "format")
+            there = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]
+            found = get_meta(database, "format") if there else None
             if found is None:
-                raise StorageError(f"the run in {folder} has not begun yet")
+                raise NotBegun(f"the run in {folder} has not begun yet")
             check_format(found, folder)
             stack.pop_all()
         return cls(folder, database)
@@ -112,6 +117,31 @@ class Reading:
 
     def tail(self) -> list[bytes]:
         return [bytes(line) for (line,) in self.database.execute(sql.ALL_TAIL)]
+
+    def page(self, start: int, limit: int) -> list[bytes]:
+        """At most ``limit`` accepted records from the ``start``-th on (from 0), as of now. Raises StorageError for a
+        shard that is cut short or damaged."""
+        self.database.execute("BEGIN")
+        try:
+            plan = [(shard.name, self.frames(shard.number)) for shard in self.shards()]
+            tail = self.tail()
+        finally:
+            self.database.execute("COMMIT")
+        found: list[bytes] = []
+        position = 0
+        for name, frames in plan:
+            offset = 0
+            for length, records in frames:
+                if position + records > start and len(found) < limit:
+                    found += self._frame(name, offset, length)[max(0, start - position) :]
+                position += records
+                offset += length
+        return (found + tail[max(0, start - position) :])[:limit]
+
+    def _frame(self, name: str, offset: int, length: int) -> list[bytes]:
+        with (self.folder / name).open("rb") as file:
+            file.seek(offset)
+            return unpack(file.read(length))
 
     def lines(self) -> Iterator[bytes]:
         """All accepted records, in order, as of now. Raises StorageError for a shard that is cut short or damaged."""

@@ -301,7 +301,8 @@ class Card:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One recipe file. ``digest`` (64 hex digits of SHA-256) covers everything that decides what item i is and whether
-    it is accepted: the parsed file without target and shards, and the rows of its seed files. ``source``: the file."""
+    it is accepted: the parsed file without target and shards, and the rows of its seed files. ``source``: the file.
+    ``salvage``: rounds in which an item that was given up is asked for again."""
 
     name: str
     target: Target
@@ -317,6 +318,7 @@ class Recipe:
     sampling: SamplingSpec = field(default_factory=SamplingSpec)
     columns: tuple[Column, ...] = ()
     pack: Pack | None = None
+    salvage: int = 2
     filters: Filters = field(default_factory=Filters)
     dedup: DedupSpec = field(default_factory=DedupSpec)
     steering: SteeringSpec = field(default_factory=SteeringSpec)

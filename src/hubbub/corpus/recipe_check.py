@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from hubbub.core.errors import ConfigError
+from hubbub.corpus.guests import excesses
 from hubbub.corpus.items import Items
 from hubbub.corpus.problems import Notes, Problem, RecipeError, Table, nearest
 from hubbub.corpus.recipe import (
@@ -74,17 +75,28 @@ def load(path: Path, *, target: str | None = None, seed: int | None = None, mode
 
 
 def parse(
-    source: str, path: Path, *, target: str | None = None, seed: int | None = None, model: str | None = None
+    source: str,
+    path: Path,
+    *,
+    target: str | None = None,
+    seed: int | None = None,
+    model: str | None = None,
+    guest: bool = False,
 ) -> Recipe:
-    """The same for a text; ``path`` names it in errors, and its folder is where seed files are looked for."""
+    """The same for a text; ``path`` names it in errors, and its folder is where seed files are looked for. ``guest``:
+    see ``guests``."""
     try:
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         raise RecipeError(str(path), [Problem(int(found.group(1)) if found else 0, "", f"no TOML: {error}")]) from None
-    notes = Notes(Lines(source))
+    except RecursionError:
+        raise RecipeError(str(path), [Problem(0, "", "nests far too deep for a recipe")]) from None
+    notes = Notes(Lines(source), guest=guest)
     recipe = _read(Table(values, (), notes), source, path, target)
     _check_whole(recipe, notes)
+    for key, words in excesses(recipe) if guest else ():
+        notes.add(key, words)
     if notes.problems:
         raise RecipeError(str(path), notes.problems)
     recipe = replace(recipe, seed=recipe.seed if seed is None else seed, model=model or recipe.model)
@@ -148,6 +160,7 @@ def _read(top: Table, source: str, path: Path, target: str | None) -> Recipe:
         steps=steps,
         output=_output(top, [step.name for step in steps if step.judge is None], columns),
         pack=pack,
+        salvage=top.whole("salvage", 2, low=0, high=10),
         filters=read_filters(top.table("filters"), path.parent),
         dedup=_dedup(top.table("dedup")),
         steering=_steering(top.table("steering"), columns),

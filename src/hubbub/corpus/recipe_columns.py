@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from hubbub.corpus.guests import NO_FILES
 from hubbub.corpus.problems import Table, nearest
 from hubbub.corpus.recipe import Case, Column, Expression, Per, Personas, Range, SeedFile, Source, Tree, Values
 from hubbub.corpus.record import Value
-from hubbub.corpus.templates import TemplateFault, compiled, condition, line_of
+from hubbub.corpus.templates import TemplateFault, compiled, condition, line_of, nests
 
 RESERVED = frozenset({"index", "cluster", "title", "links", "rows", "count", "range", "loop", "text"})
 """Names a prompt has anyway."""
@@ -151,6 +152,9 @@ def _leaves(tree: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def _seeds(table: Table, folder: Path) -> SeedFile:
     path = folder / table.text("file")
     field = table.text("field")
+    if table.notes.guest:
+        table.wrong("file", f"{NO_FILES}; write the lines as values")
+        return SeedFile(path, field, ("",))
     try:
         rows = _rows(path)
     except OSError as error:
@@ -200,9 +204,12 @@ def check_template(table: Table, key: str, source: str, visible: set[str], known
     """Notes a template that cannot be used. ``visible``: the names it may read; ``known``: those that exist at all."""
     try:
         names = compiled(source).names
+        nested = table.notes.guest and nests(source)
     except TemplateFault as fault:
         table.notes.add((*table.path, key), str(fault), text_line=fault.line)
         return
+    if nested:
+        table.wrong(key, "has a loop within a loop, which takes too long in the server; use a column with expr")
     for name in sorted(names - visible):
         table.notes.add((*table.path, key), _undefined(name, visible, known), text_line=line_of(source, name))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hubbub.corpus.guests import NO_FILES, TOO_SLOW, slow
 from hubbub.corpus.problems import Table
 from hubbub.corpus.quality.custom import CustomFault, load_filter
 from hubbub.corpus.recipe import Bounds, Cut, Filters
@@ -19,7 +20,11 @@ def read_filters(table: Table, folder: Path) -> Filters:
                 re.compile(pattern)
             except re.error as error:
                 table.wrong(key, f"{pattern!r} is no regular expression: {error}")
-    for name in table.texts("custom"):
+            if table.notes.guest and slow(pattern):
+                table.wrong(key, f"{pattern!r} {TOO_SLOW}")
+    if table.notes.guest and "custom" in table:
+        table.wrong("custom", f"{NO_FILES}; leave it out, or run the recipe with `hubbub corpus run`")
+    for name in () if table.notes.guest else table.texts("custom"):
         try:
             load_filter(name, folder)
         except CustomFault as fault:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from hubbub.corpus.guests import NO_FILES, TOO_SLOW, leads_away, slow
 from hubbub.corpus.problems import Table
 from hubbub.corpus.recipe import Column, Judging, Per, SamplingSpec, Spread, Step
 from hubbub.corpus.recipe_columns import RESERVED, check_expression, check_template
@@ -136,6 +137,9 @@ def _schema(table: Table) -> Mapping[str, Any] | None:
     if not isinstance(given, dict):
         table.wrong("schema", "must be a JSON schema: a table, or JSON in a text")
         return None
+    if table.notes.guest and leads_away(given):
+        table.wrong("schema", f"refers to another place, which {NO_FILES}; write it out")
+        return None
     try:
         jsonschema_rs.validator_for(given)
     except (jsonschema_rs.ValidationError, ValueError) as error:
@@ -154,6 +158,8 @@ def _judge(table: Table) -> Judging:
     try:
         if not re.compile(made.pattern).groups:
             table.wrong("pattern", "needs a group in brackets around the number")
+        if table.notes.guest and "pattern" in table.values and slow(made.pattern):
+            table.wrong("pattern", f"{made.pattern!r} {TOO_SLOW}")
     except re.error as error:
         table.wrong("pattern", f"is no regular expression: {error}")
     table.done()

@@ -7,11 +7,11 @@ A run's folder::
     shard-*.jsonl.zst  the records (see shards.py), with a done-marker each
     manifest.json      hashes, counts, provenance (see manifest.py)
 
-State: ``done`` holds the indices that are settled: accepted, rejected or given up; ``failed`` those of them that were
-given up. ``notes`` are what judging must know of them after a restart. Records stand in the order of acceptance. Every
-``FRAME_RECORDS`` of them are one frame, whenever they were committed: so the bytes of the shards follow from the
-records alone. What does not fill a frame yet lies in the table ``tail``; when a run ends or is stopped, a last, smaller
-frame (the ending) makes the file whole, and goes again, by the committed length, if the run goes on.
+State: ``done`` holds the places that are settled: accepted, rejected or given up; ``failed`` the items that were given
+up and have not come back. ``notes`` are what judging must know of them after a restart. Records stand in the order of
+acceptance. Every ``FRAME_RECORDS`` of them are one frame, whenever they were committed: so the bytes of the shards
+follow from the records alone. What does not fill a frame yet lies in the table ``tail``; when a run ends or is stopped,
+a last, smaller frame (the ending) makes the file whole, and goes again, by the committed length, if the run goes on.
 
 A commit: append the frames, fsync; then one transaction with everything else. A kill before the transaction leaves
 bytes beyond the committed length, which the next open cuts off; after it, nothing is missing.
@@ -47,7 +47,8 @@ SAMPLES_KEPT = 5
 class Group:
     """What one commit adds. ``lines``: accepted records as JSON, in order. ``counts``: added to the counters.
 
-    ``failed``: indices of ``done`` that were given up. ``epochs``: epoch -> its weights. ``note``: what judging must
+    ``done``: places. ``failed``: indices of items that were given up; ``salvaged``: of those that came back and were
+    answered. ``epochs``: epoch -> its weights. ``note``: what judging must
     know of this group after a restart. ``live``: how the run goes, replacing the last.
     """
 
@@ -55,6 +56,7 @@ class Group:
     lines: Sequence[bytes] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     failed: Sequence[int] = ()
+    salvaged: Sequence[int] = ()
     samples: Sequence[Sample] = ()
     epochs: Mapping[int, bytes] = field(default_factory=dict)
     note: bytes = b""
@@ -121,10 +123,12 @@ class RunLog(Reading):
             self.done.add(lo, hi)
         for index in group.failed:
             self.failed.add(index)
+        for index in group.salvaged:
+            self.failed.remove(index)
         with our_errors(self.folder / DATABASE), self._transaction() as database:
             if group.done:
                 self._save_ranges("done", self.done)
-            if group.failed:
+            if group.failed or group.salvaged:
                 self._save_ranges("failed", self.failed)
             database.executemany(sql.COUNT, group.counts.items())
             database.executemany(sql.ADD_EPOCH, group.epochs.items())

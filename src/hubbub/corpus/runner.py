@@ -2,15 +2,15 @@
 
 ::
 
-    fill --> work(index): call, ask, ... --> screen --> Reorder --> decide: admit in index order --> Group --> commit
-     ^                                                                                                  |
-     '---- window moves on <----------------------------------------------------------------------------'
+    next place --> Producer: ask, screen --> Reorder --> decide: admit in order of places --> Group --> commit
+        ^                                                                                         |
+        '---- window moves on <-------------------------------------------------------------------'
 
-State: an index is *out* (a task works on it), *held* (its answers wait in the window for one before it), *pending* (it
-is decided, its group not committed) or *done*. Only ``done`` is on the disk: a kill loses the work of the others, never
-a record, and the next start does them again from ``judge.next_index``, with the same prompts and seeds.
+State: a place is *out* (the producer works on it), *held* (its texts wait in the window for one before it), *pending*
+(it is decided, its group not committed) or *done*. Only ``done`` is on the disk: a kill loses the work of the others,
+never a record, and the next start does them again from ``judge.next_place``, with the same prompts and seeds.
 
-Why the result does not depend on timing: what item i is follows from (run seed, i, weights of its epoch), its answers
+Why the result does not depend on timing: what stands at place i follows from (run seed, i, recorded epochs), answers
 from prompt and seed on an engine that repeats itself, acceptance from the items before it, and the end from what was
 accepted. How many are in flight, which copy of a hedged request wins and where groups are cut changes none of it.
 """
@@ -19,34 +19,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
 
 from hubbub.core.errors import StorageError
-from hubbub.corpus.answers import RejectedAnswer
-from hubbub.corpus.asking import Asker, GivenUp, Patience
+from hubbub.corpus.asking import GivenUp
 from hubbub.corpus.board import Board, Live
-from hubbub.corpus.client import Endpoint
-from hubbub.corpus.items import Items, Said, WorkItem
-from hubbub.corpus.judge import Judge, Screened
+from hubbub.corpus.items import Items
+from hubbub.corpus.judge import Judge
 from hubbub.corpus.pending import Pending
-from hubbub.corpus.pressure import Pressure
+from hubbub.corpus.producing import Intake, Produced, Producer
 from hubbub.corpus.recipe import Recipe
 from hubbub.corpus.reorder import Reorder
 from hubbub.corpus.runlog import RunLog
-from hubbub.corpus.screening import Here, Screener
-from hubbub.corpus.slots import Slots
+from hubbub.corpus.vista import Flight, Vista
 
 T = TypeVar("T")
 
-ATTEMPTS = 3
-"""Answers that an item may have rejected as unusable (empty, broken JSON), each with another seed."""
 COMMIT_S = 0.5
 COMMIT_RECORDS = 2048
 PENDING_MOST = 4 * COMMIT_RECORDS
@@ -71,18 +65,6 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RunnerConfig:
-    """``concurrency``: most requests in flight. ``window``: items that may wait for one before them; 0: by that."""
-
-    concurrency: int = 64
-    window: int = 0
-    patience: Patience = field(default_factory=Patience)
-
-    def window_of(self, epoch: int) -> int:
-        return self.window or min(max(4 * self.concurrency, 256), max(epoch, self.concurrency))
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     state: State
     reason: str
@@ -92,8 +74,8 @@ class Outcome:
 class Runner:
     """One run of one recipe into one log. ``judge`` and ``items`` know already what the log holds.
 
-    ``screener`` runs the filters, where that is not to be here. ``hangs`` is called when the engine is taken to hang,
-    ``told`` about once a second with how it goes, ``keep`` on the disk's thread after each commit.
+    ``producer`` makes what the run takes its texts from. ``window``: places that may wait for one before them. ``told``
+    is called about once a second with how it goes, ``keep`` on the disk's thread after each commit.
     """
 
     def __init__(
@@ -102,29 +84,22 @@ class Runner:
         items: Items,
         judge: Judge,
         log: RunLog,
-        endpoint: Endpoint,
-        config: RunnerConfig | None = None,
+        producer: Callable[[Intake, Board], Producer],
+        window: int,
         *,
-        screener: Screener | None = None,
-        hangs: Callable[[], None] | None = None,
         told: Callable[[Live], None] | None = None,
         keep: Callable[[], None] | None = None,
     ) -> None:
         self.recipe, self.items, self.judge, self.log = recipe, items, judge, log
-        self.config = config or RunnerConfig()
         self.board = Board()
         self.state = State.RUNNING
         self.reason = ""
-        self._screener = screener or Here(judge)
         self._told = told
         self._keep = keep
-        self._slots = Slots(Pressure(self.config.concurrency), self._fill)
-        self._asker = Asker(endpoint, self._slots, self.board, self.config.patience, hangs)
-        start = judge.next_index
-        self._window: Reorder[Screened | GivenUp] = Reorder(start, self.config.window_of(recipe.epoch))
+        start = judge.next_place
+        self._window: Reorder[Produced] = Reorder(start, window)
         self._next = start
         self._pending = Pending(start)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._arrived = asyncio.Event()
         self._settled = asyncio.Event()
@@ -132,12 +107,13 @@ class Runner:
         self._room = asyncio.Event()
         self._lost_in_a_row = 0
         self._fault: BaseException | None = None
+        self._stop_s = STOP_S
         self._over = False
-        self._screening = 0
         output = next(step for step in recipe.steps if step.name == recipe.output.step)
         self._tokens = output.sampling.max_tokens
-        self._measured: tuple[int, dict[str, float | None]] = (0, {})
+        self._view = Vista(recipe, judge, self.board)
         self._disk = ThreadPoolExecutor(1, "corpus-disk")
+        self._producer = producer(self, self.board)
 
     async def run(self) -> Outcome:
         """Until the target, a stop or a reason to stop. Raises StorageFull, StorageError, RequestFault; what was
@@ -147,9 +123,9 @@ class Runner:
             self._finish(State.FINISHED, "the target is reached")
         elif self.judge.stopped:
             self._finish(State.FAILED, self.judge.stopped)
-        others = [self._begun(work) for work in (self._asker.watch(), self._decide(), self._look(), self._heed())]
+        others = [self._begun(work) for work in (self._producer.watch(), self._decide(), self._look(), self._heed())]
         writer = self._begun(self._commit())
-        self._fill()
+        self._producer.fill()
         await self._stopping.wait()
         await self._wind_up()
         for task in others:
@@ -157,50 +133,46 @@ class Runner:
         await asyncio.wait([writer, *others])
         return await self._closed()
 
-    def stop(self, reason: str = "it was told to stop") -> None:
-        """Let requests in flight end, keep what is done."""
+    def stop(self, reason: str = "it was told to stop", *, wait_s: float = STOP_S) -> None:
+        """Let requests in flight end, for ``wait_s`` at most, and keep what is done."""
+        self._stop_s = wait_s
         self._finish(State.STOPPED, reason)
 
     def pause(self, paused: bool) -> None:
         """No new requests while paused; those in flight end and are kept."""
         if self.state in (State.RUNNING, State.PAUSED):
             self.state = State.PAUSED if paused else State.RUNNING
-            self._slots.paused = paused
-            self._slots.serve()
+            self._producer.pause(paused)
 
-    # From index to answers -----------------------------------------------------------------------------------------
+    # What the producer is given ------------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
-        """Begin as many items as there are free places, while the window and the recorded weights allow."""
-        if self._stopping.is_set():
-            return
-        wanted = self._wanted()
-        for _ in range(self._slots.free - self._starting()):
-            index = self._next
-            if index >= wanted or not self._window.admits(index) or not self.items.ready(index):
-                return
-            self._next += 1
-            task = asyncio.get_running_loop().create_task(self._work(index))
-            self._tasks.add(task)
-            task.add_done_callback(self._worked)
+    def next(self) -> int | None:
+        """The next place to work on, while the window, the recorded epochs and the target allow."""
+        place = self._next
+        if self._stopping.is_set() or not self._window.admits(place) or place >= self._wanted():
+            return None
+        if not self.items.ready(place):
+            return None
+        self._next += 1
+        return place
+
+    def put(self, place: int, produced: Produced) -> None:
+        self._window.put(place, produced)
+        self._arrived.set()
+
+    def fail(self, fault: BaseException) -> None:
+        """A fault of any part ends the run, which raises it when all is put away."""
+        self._fault = self._fault or fault
+        self._finish(State.FAILED, str(fault))
 
     def _wanted(self) -> int:
-        """The index before which the target should be reached, and a half more: what is asked beyond it is waste."""
-        decided, amount = self.judge.next_index, self._amount()
+        """The place before which the target should be reached, and a half more: what is asked beyond it is waste."""
+        decided, amount = self.judge.next_place, self._amount()
         if amount:
             share = amount / decided
         else:
             share = self.recipe.target.of(bytes=2 * self._tokens, tokens=self._tokens, records=1)
         return decided + ASKED_LEAST + int(ASKED_FACTOR * (self.recipe.target.amount - amount) / share)
-
-    def _starting(self) -> int:
-        """Items whose task exists and has not asked for its place yet."""
-        return len(self._tasks) - self._slots.in_flight - self._slots.waiting - self._screening
-
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._ended(task)
-        self._fill()
 
     def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -208,54 +180,8 @@ class Runner:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A fault of any part ends the run, which raises it when all is put away."""
         if not task.cancelled() and (fault := task.exception()) is not None:
-            self._fault = self._fault or fault
-            self._finish(State.FAILED, str(fault))
-
-    async def _work(self, index: int) -> None:
-        item = self.items.item(index)
-        try:
-            said = await self._answers(item)
-        except GivenUp as gone:
-            self._window.put(index, gone)
-        else:
-            self._screening += 1
-            try:
-                screened = await self._screener.screen(item, said)
-            finally:
-                self._screening -= 1
-            self._window.put(index, screened)
-        self._arrived.set()
-
-    async def _answers(self, item: WorkItem) -> list[Said]:
-        """Ask for each step; an answer that cannot be used is asked for again with the seed of another attempt."""
-        said: list[Said] = []
-        attempt = 0
-        while True:
-            try:
-                call = self.items.next_call(item, said, attempt)
-            except RejectedAnswer as unusable:
-                attempt = said.pop().attempt + 1
-                self._again(unusable.reason, attempt)
-                continue
-            if call is None:
-                return said
-            answer = await self._asker.ask(item.index, call)
-            self.board.counts["answer_tokens"] += answer.tokens
-            self.board.counts["prompt_tokens"] += answer.prompt_tokens
-            if not answer.text.strip():
-                attempt += 1
-                self._again("empty", attempt)
-                continue
-            said.append(Said(answer.text, answer.tokens, answer.finish, attempt, answer.model))
-            attempt = 0
-
-    def _again(self, reason: str, attempt: int) -> None:
-        """Raises GivenUp once there were ATTEMPTS."""
-        self.board.counts[f"retry:{reason}"] += 1
-        if attempt >= ATTEMPTS:
-            raise GivenUp(reason, f"{ATTEMPTS} answers in a row were unusable: {reason}")
+            self.fail(fault)
 
     # From answers to records ---------------------------------------------------------------------------------------
 
@@ -270,20 +196,18 @@ class Runner:
                     return
                 decided += 1
                 if decided % YIELD_EVERY == 0:
-                    self._fill()
+                    self._producer.fill()
                     await asyncio.sleep(0)
                 while self._pending.records >= PENDING_MOST:
                     self._room.clear()
                     await self._room.wait()
             self._settled.set()
-            self._fill()
+            self._producer.fill()
 
-    def _admit(self, outcome: Screened | GivenUp) -> None:
-        index = self.judge.next_index
+    def _admit(self, outcome: Produced) -> None:
         if isinstance(outcome, GivenUp):
-            self._pending.give_up(index, outcome.reason, outcome.detail)
             self._lost_in_a_row += 1
-            verdict = self.judge.give_up(index, outcome.reason)
+            verdict = self.judge.give_up(self.judge.next_place, outcome.reason, outcome.detail)
         else:
             self._lost_in_a_row = 0
             verdict = self.judge.admit(outcome)
@@ -304,8 +228,7 @@ class Runner:
         return self._amount() >= self.recipe.target.amount
 
     def _amount(self) -> int:
-        totals = self.judge.totals
-        return self.recipe.target.of(bytes=totals.bytes, tokens=totals.tokens, records=totals.records)
+        return self._view.amount
 
     # To the disk ---------------------------------------------------------------------------------------------------
 
@@ -338,26 +261,20 @@ class Runner:
 
     async def _wind_up(self) -> None:
         """A stop lets answers come for a while; any other end needs nothing that is still out."""
-        if self.state is State.STOPPED and self._tasks:
-            self._slots.paused = False
-            self._slots.serve()
-            await asyncio.wait(self._tasks, timeout=STOP_S)
+        if self.state is State.STOPPED:
+            await self._producer.settle(self._stop_s)
         while self.state is State.STOPPED and not self._window.blocked:
             self._settled.clear()
             await self._settled.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._asker.close()
-        self._slots.close()
+        await self._producer.close()
         self._over = True
         self._full.set()
 
     async def _closed(self) -> Outcome:
         live = self.live()
         if not isinstance(self._fault, StorageError):
-            if self._fault is None and self.log.done.first_gap() != self.judge.next_index:
-                raise RuntimeError(f"items up to {self.judge.next_index} are decided, {self.log.done} are on the disk")
+            if self._fault is None and self.log.done.first_gap() != self.judge.next_place:
+                raise RuntimeError(f"items up to {self.judge.next_place} are decided, {self.log.done} are on the disk")
             await self._on_disk(self.log.end)
             encoded = msgspec.json.encode(live).decode()
             await self._on_disk(self.log.set_meta, state=self.state, reason=self.reason, live=encoded)
@@ -376,8 +293,7 @@ class Runner:
         """Once a second: rates, and whoever listens."""
         while True:
             await asyncio.sleep(1.0)
-            totals = self.judge.totals
-            self.board.mark(amount=self._amount(), bytes=totals.bytes, records=totals.records)
+            self._view.mark()
             if self._told is not None:
                 self._told(self.live())
 
@@ -393,43 +309,6 @@ class Runner:
                 live = msgspec.json.encode(self.live()).decode()
                 await self._on_disk(self.log.set_meta, state=self.state, live=live)
 
-    def _diversity(self) -> dict[str, float | None]:
-        """Of the last whole epoch; it changes once an epoch, and is dear."""
-        epoch = self.judge.next_index // self.recipe.epoch
-        if epoch and epoch != self._measured[0]:
-            found = self.judge.diversity()
-            self._measured = (epoch, msgspec.to_builtins(found.whole))
-        return self._measured[1]
-
     def live(self) -> Live:
-        totals, board, target = self.judge.totals, self.board, self.recipe.target
-        amount = self._amount()
-        left = max(0, target.amount - amount)
-        slow, fast = board.band("amount")
-        rate = board.rate("amount")
-        texts = totals.records + totals.rejected.total()
-        return Live(
-            at=time.time(),
-            state=self.state,
-            unit=target.unit,
-            amount=amount,
-            target=target.amount,
-            bytes=totals.bytes,
-            records=totals.records,
-            items=self.judge.next_index,
-            tokens_s=board.rate("answer_tokens"),
-            bytes_s=board.rate("bytes"),
-            records_s=board.rate("records"),
-            accept_rate=totals.records / texts if texts else 0.0,
-            near_duplicates=totals.rejected["near_duplicate"] / texts if texts else 0.0,
-            in_flight=self._slots.in_flight,
-            limit=self._slots.pressure.limit,
-            window=len(self._window),
-            eta_s=left / rate if rate else None,
-            eta_low_s=left / fast if fast else None,
-            eta_high_s=left / slow if slow else None,
-            rejected=dict(totals.rejected),
-            diversity=self._diversity(),
-            faults={name[6:]: count for name, count in board.counts.items() if name.startswith("fault:")},
-            note=self.reason,
-        )
+        flight = Flight(self._producer.in_flight, self._producer.limit, len(self._window))
+        return self._view.live(self.state, self.reason, flight)

@@ -10,20 +10,18 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Protocol
 
 from hubbub.corpus.items import Said, WorkItem
 from hubbub.corpus.judge import Judge, Screened
+from hubbub.corpus.parents import ends_with_parent
 from hubbub.corpus.recipe import Recipe
 
 BATCH = 64
 """Items of one message to a process."""
 GATHER_S = 0.01
-PARENT_S = 1.0
 
 
 class Screener(Protocol):
@@ -101,14 +99,7 @@ _judge: Judge
 def _begin(recipe: Recipe, parent: int) -> None:
     global _judge  # noqa: PLW0603  (the pool has no other way to keep what a process is begun with)
     _judge = Judge(recipe)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """A killed parent takes nobody with it, and the queue between them never ends: so look."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_S)
-    os._exit(1)
+    ends_with_parent(parent)
 
 
 def _screen(batch: Sequence[tuple[WorkItem, tuple[Said, ...]]]) -> list[Screened]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,18 @@ import msgspec
 
 from hubbub import __version__
 from hubbub.core.errors import Conflict, StorageError
+from hubbub.corpus.board import Board, Live
 from hubbub.corpus.client import Served
+from hubbub.corpus.converting import Converter
+from hubbub.corpus.exports.corpus import Corpus
 from hubbub.corpus.items import Items
 from hubbub.corpus.judge import Judge
+from hubbub.corpus.producing import Intake, Producer, RunnerConfig
 from hubbub.corpus.reading import Reading
-from hubbub.corpus.recipe import Recipe
+from hubbub.corpus.recipe import Recipe, ShardFormat
+from hubbub.corpus.record import decode
 from hubbub.corpus.runlog import RunLog
+from hubbub.corpus.runner import Runner
 from hubbub.corpus.shards import write_whole
 from hubbub.corpus.steering import EpochWeights
 from hubbub.corpus.verify import MANIFEST
@@ -56,6 +62,7 @@ class Session:
     judge: Judge
     log: RunLog
     provenance: dict[str, Any]
+    converter: Converter | None = None
     _shards: int = -1
 
     @property
@@ -74,27 +81,54 @@ class Session:
         self.provenance |= {"model": served.model, "endpoint": engine}
         self.log.set_meta(model=served.model, provenance=msgspec.json.encode(self.provenance).decode())
 
-    def keep_manifest(self, *, always: bool = False) -> None:
-        """Write the manifest anew where a shard was closed since the last time."""
-        shards = sum(shard.closed for shard in self.log.shards())
-        if always or shards != self._shards:
+    def runner(
+        self,
+        producer: Callable[[Intake, Board], Producer],
+        config: RunnerConfig,
+        told: Callable[[Live], None] | None = None,
+        keep: Callable[[], None] | None = None,
+    ) -> Runner:
+        window = config.window_of(self.recipe.epoch)
+        keep = keep or self.keep
+        return Runner(self.recipe, self.items, self.judge, self.log, producer, window, told=told, keep=keep)
+
+    def keep(self) -> None:
+        """To be called after each commit: where a shard was closed since the last time, the manifest is written anew,
+        and the shard converted where the run does so."""
+        shards = self.log.shards()
+        closed = sum(shard.closed for shard in shards)
+        if closed != self._shards:
             write_manifest(self.log)
-            self._shards = shards
+            self._shards = closed
+            if self.converter is not None:
+                self.converter.update(shards)
+
+    def finish(self) -> None:
+        """The same for all that is there, once the run has ended."""
+        write_manifest(self.log)
+        if self.converter is not None:
+            self.converter.update(self.log.shards())
+            self.converter.finish()
 
 
 @contextlib.contextmanager
-def opened(recipe: Recipe, folder: Path, provenance: Mapping[str, Any] | None = None) -> Iterator[Session]:
-    """Raises Conflict (another run, another runner), StorageError, StorageFull."""
+def opened(recipe: Recipe, folder: Path, *, parquet: bool = False) -> Iterator[Session]:
+    """``parquet``: closed shards are converted, too, as where the recipe says so. Raises Conflict (another run, another
+    runner), StorageError, StorageFull."""
+    converter = Converter(folder) if parquet or recipe.shards.format is ShardFormat.PARQUET else None
     log = RunLog.begin(folder, identity_of(recipe), shard_bytes=recipe.shards.size)
-    with contextlib.closing(log):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(log))
+        if converter is not None:
+            stack.enter_context(contextlib.closing(converter))
         judge, items = Judge(recipe), Items(recipe)
         for note in log.notes():
             judge.replay(note)
         for weights in log.epochs().values():
             items.learn(msgspec.json.decode(weights, type=EpochWeights))
-        if judge.next_index != log.done.first_gap():
+        if judge.next_place != log.done.first_gap():
             raise StorageError(
-                f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_index}: "
+                f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_place}: "
                 "restore it from a backup"
             )
         source = recipe.source.encode()
@@ -102,9 +136,19 @@ def opened(recipe: Recipe, folder: Path, provenance: Mapping[str, Any] | None = 
         if not copy.exists() or copy.read_bytes() != source:
             write_whole(copy, source)
         log.set_meta(name=recipe.name, recipe_path=str(recipe.path.absolute()))
-        session = Session(recipe, items, judge, log, {"hubbub": __version__, **(provenance or {})})
+        session = Session(recipe, items, judge, log, {"hubbub": __version__}, converter)
         session.provenance |= {"recipe": recipe.name, "digest": recipe.digest, "seed": recipe.seed}
         yield session
+
+
+@contextlib.contextmanager
+def read_corpus(folder: Path, recipe: Recipe) -> Iterator[Corpus]:
+    """What was accepted so far, to be exported. Raises StorageError."""
+    with Reading.open(folder) as reading:
+        items = Items(recipe)
+        for weights in reading.epochs().values():
+            items.learn(msgspec.json.decode(weights, type=EpochWeights))
+        yield Corpus(lambda: map(decode, reading.lines()), recipe, items, manifest_of(reading))
 
 
 def manifest_of(reading: Reading) -> dict[str, Any]:

@@ -183,6 +183,12 @@ def frames_of(path: Path, lengths: Sequence[int]) -> Iterator[bytes]:
         raise StorageError(f"{path} is gone") from fault
 
 
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a whole shard, with their newlines."""
+    with zstd.open(path, "rb") as lines:
+        yield from lines
+
+
 def check_size(path: Path, length: int) -> None:
     """Raises StorageError for a file that is gone, or shorter than what was committed."""
     size = path.stat().st_size if path.exists() else 0

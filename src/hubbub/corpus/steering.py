@@ -31,11 +31,13 @@ LEAST, MOST = 0.05, 4.0
 @dataclass(frozen=True, slots=True)
 class EpochWeights:
     """How often each cell is drawn in one epoch, relative to what the recipe says; a cell not named has 1, a retired
-    one 0. ``stop`` says why the run must end, if it must."""
+    one 0. ``stop`` says why the run must end, if it must. ``salvage``: (index, round) of the items given up before that
+    come back in this epoch (see ``places``)."""
 
     epoch: int
     cells: Mapping[str, float] = field(default_factory=dict)
     stop: str = ""
+    salvage: tuple[tuple[int, int], ...] = ()
 
 
 class Steering:

@@ -10,7 +10,7 @@ does what ``set`` would).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -120,9 +120,13 @@ class Template:
     names: frozenset[str]
     literals: tuple[str, ...]
     _compiled: jinja2.Template
+    constant: str = ""
+    """What it comes to, where there is nothing in it but text."""
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Raises TemplateFault where a value is missing or of the wrong kind, and beyond MAX_CHARS."""
+        if self.constant:
+            return self.constant
         pieces: list[str] = []
         size = 0
         try:
@@ -148,7 +152,13 @@ def compiled(source: str) -> Template:
         if len(line.strip()) >= 40
     )
     names = frozenset(jinja2.meta.find_undeclared_variables(tree)) - {"range"}
-    return Template(source, names, literals, _ENVIRONMENT.from_string(source))
+    made = Template(source, names, literals, _ENVIRONMENT.from_string(source))
+    return replace(made, constant=made.render({})) if "{" not in source else made
+
+
+def nests(source: str) -> bool:
+    """Whether it has a loop within a loop. Raises TemplateFault."""
+    return any(loops > 1 for _, _, loops in _walk(_parsed(source)))
 
 
 def condition(source: str) -> tuple[frozenset[str], Callable[[Mapping[str, Any]], bool]]:

@@ -6,14 +6,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from hubbub.core.errors import StorageError
+from hubbub.corpus.converting import parquet_path
+from hubbub.corpus.exports.parquet import made_from
 from hubbub.corpus.reading import Reading, Shard
 from hubbub.corpus.record import Record, decode
 from hubbub.corpus.shards import Done, done_path, unpack
+from hubbub.corpus.steering import EpochWeights
 
 MANIFEST = "manifest.json"
 
@@ -34,7 +38,7 @@ def verify(folder: Path) -> Report:
     with Reading.open(folder) as reading:
         reading.database.execute("BEGIN")  # one view, whatever is committed meanwhile
         report = Report()
-        order = _Order(report)
+        order = _Order(report, _salvaged(reading))
         for shard in reading.shards():
             report.shards += 1
             lengths = [*reading.frames(shard.number), *([(shard.ending, 0)] if shard.ending else [])]
@@ -46,15 +50,25 @@ def verify(folder: Path) -> Report:
         _counts(reading, order, report)
         _markers(folder, reading.shards(), report)
         _strangers(folder, reading.shards(), report)
+        _converted(folder, reading.shards(), report)
         return report
 
 
-class _Order:
-    """Records come by rising index and part: so none is there twice, in flat memory."""
+def _salvaged(reading: Reading) -> set[int]:
+    """Items that came back in a later epoch."""
+    epochs = (msgspec.json.decode(weights, type=EpochWeights) for weights in reading.epochs().values())
+    return {index for epoch in epochs for index, _ in epoch.salvage}
 
-    def __init__(self, report: Report) -> None:
+
+class _Order:
+    """Records come by rising index and part, but for those of ``salvaged`` items: so none is there twice, in memory
+    that grows with the failures alone."""
+
+    def __init__(self, report: Report, salvaged: set[int]) -> None:
         self._report = report
         self._last = (-1, -1)
+        self._salvaged = salvaged
+        self._came: set[tuple[int, int]] = set()
         self.counts: Counter[str] = Counter()
         self.highest = -1
 
@@ -72,10 +86,17 @@ class _Order:
         self.counts["tokens"] += record.tokens
 
     def _check(self, record: Record, where: str) -> None:
-        place = (record.index, record.part)
-        if place <= self._last:
-            self._report.faults.append(f"{where}: record {record.id} stands after {self._last[0]}: doubled or moved")
-        self._last = place
+        node = (record.index, record.part)
+        if record.index in self._salvaged:
+            if node in self._came:
+                self._report.faults.append(f"{where}: record {record.id} is there twice")
+            self._came.add(node)
+        else:
+            if node <= self._last:
+                self._report.faults.append(
+                    f"{where}: record {record.id} stands after {self._last[0]}: doubled or moved"
+                )
+            self._last = node
         self.highest = max(self.highest, record.index)
         if len(record.text.encode()) != record.bytes:
             self._report.faults.append(
@@ -154,3 +175,11 @@ def _strangers(folder: Path, shards: Sequence[Shard], report: Report) -> None:
     for path in sorted(folder.glob("shard-*.jsonl.zst")):
         if path.name not in known:
             report.notes.append(f"{path.name}: not of this run's commits; a run that is going on replaces it")
+
+
+def _converted(folder: Path, shards: Sequence[Shard], report: Report) -> None:
+    """Parquet files that are of another state of their shard, where pyarrow is there to tell."""
+    known = {parquet_path(folder, shard.name): shard.sha256 for shard in shards}
+    for path in sorted(folder.glob("shard-*.parquet")) if find_spec("pyarrow") else ():
+        if made_from(path) != known.get(path):
+            report.notes.append(f"{path.name}: not of the shard that is there; a run with --parquet makes it anew")

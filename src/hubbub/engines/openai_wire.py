@@ -20,9 +20,9 @@ from hubbub.core.errors import ConfigError, EngineLost, EngineUnavailable, Hubbu
 from hubbub.core.types import Chunk, EngineId, EngineState, FinishReason, Message, Request, RequestId
 from hubbub.engines.chat_stream import ChatStream
 from hubbub.engines.dialect import Dialect, Limits, Site
-from hubbub.engines.http_stream import CONNECT_TIMEOUT_S, KEEPALIVE_S, HttpPool
 from hubbub.engines.remote_errors import error_of_response, error_of_transport
 from hubbub.engines.wire_body import cache_salt
+from hubbub.http_stream import CONNECT_TIMEOUT_S, KEEPALIVE_S, HttpPool
 from hubbub.ports import Sink
 
 ERROR_BYTES = 65_536

@@ -143,6 +143,8 @@ class Batch:
         self.running: dict[RequestId, Flight] = {}
         self.waiting: deque[Flight] = deque()
         self.kv_held = 0
+        self.read = 0
+        """Tokens of prompts so far."""
         self._context = 0
         self._prefilling: list[Flight] = []
         self._cache = PrefixCache(pace.kv_tokens // BLOCK)
@@ -196,6 +198,7 @@ class Batch:
             prefilled += piece
             if prefilled >= budget:
                 break
+        self.read += prefilled
         reading = pace.per_prefill_token * prefilled
         if pace.steps and not decoding:
             length = max(reading, pace.decode(1))  # fetching the weights hides behind the arithmetic

@@ -8,12 +8,15 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from hubbub.core.errors import BadRequest, HubbubError, NotFound
 from hubbub.core.types import Json
+from hubbub.exchange.exporting import Exporter
+from hubbub.exchange.importing import Importer
 from hubbub.gateway.bounds import check_head
 from hubbub.gateway.call import Call, Gateway, Plan, read_body, read_query, too_large
 from hubbub.gateway.config import GatewayConfig
@@ -24,14 +27,16 @@ from hubbub.gateway.keyring import Caller
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
 from hubbub.gateway.metering import Meter, Seats
 from hubbub.gateway.openapi import document
+from hubbub.gateway.page import PageFiles
 from hubbub.gateway.routes.table import ROUTES, Route
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.errors import ErrorBody, ErrorDetail
-from hubbub.ports import Clock, FilesAndBatches, Store
+from hubbub.ports import Clock, Corpora, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
-from hubbub.runtime.hub import Hub
+from hubbub.runtime.gauges import Gauges
+from hubbub.runtime.hub import Hub, random_id
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +74,13 @@ def create_app(
     rules: Rules | None = None,
     plan: Plan | None = None,
     desk: FilesAndBatches | None = None,
+    page: PageFiles | None = None,
+    press: Corpora | None = None,
+    gauges: Gauges | None = None,
+    spool: Path | None = None,
 ) -> web.Application:
     """The application. ``health`` tells under ``ready`` whether an engine is ready. Without ``rules``: those of a
-    server on loopback, without keys.
+    server on loopback, without keys. ``page``: other files than those of this package.
 
     Serve it with :func:`runner`: a client that leaves must cancel its handler.
     """
@@ -91,13 +100,19 @@ def create_app(
         health=health,
         metrics=metrics,
         openapi=msgspec.json.encode(document(ROUTES)),
+        importer=Importer(store, rules.clock, random_id, hub.busy),
+        exporter=Exporter(store),
+        spool=spool,
         plan=plan,
         desk=desk,
+        press=press,
+        gauges=gauges,
     )
     app = web.Application(client_max_size=config.max_body_bytes, middlewares=[_errors, _guard])
     app[STREAMS], app[GATEWAY] = streams, gateway
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(gateway, route))
+    (page or PageFiles()).add_to(app.router)
     app.on_response_prepare.append(_head)
     app.cleanup_ctx.append(_pings)
     return app
@@ -138,7 +153,9 @@ def _handler(gateway: Gateway, route: Route) -> Handler:
             caller.check(*route.scopes)
         query = read_query(request, route.query)
         body = None if route.body is None else await read_body(request, route.body, gateway.config, gateway.limits)
-        streamed = route.streams and (getattr(body, "stream", False) or getattr(query, "stream", False))
+        streamed = route.streams and (
+            route.answer is None or getattr(body, "stream", False) or getattr(query, "stream", False)
+        )
         with gateway.seats.take(caller.user) if streamed else nullcontext():
             said = await route.handler(Call(gateway, request, caller, body, query))
         if isinstance(said, web.StreamResponse):
@@ -182,6 +199,7 @@ async def _head(request: web.Request, response: web.StreamResponse) -> None:
     """Every answer, streams too, has an id that the official client reports, and tells what is left of a quota."""
     gateway = request.app[GATEWAY]
     response.headers["x-request-id"] = f"req_{secrets.token_hex(12)}"
+    response.headers["X-Content-Type-Options"] = "nosniff"  # files of users come from where the page does
     response.headers.update(gateway.doors.cors(request))
     caller = request.get(CALLER)
     if caller is not None:

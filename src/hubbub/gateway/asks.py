@@ -7,7 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from hubbub.core.errors import BadRequest, Unsupported
-from hubbub.core.types import AnswerId, AnswerKind, ChatId, Item, ItemType, Json, Priority, Role, Sampling, UserId
+from hubbub.core.types import (
+    AnswerId,
+    AnswerKind,
+    ChatId,
+    Item,
+    ItemId,
+    ItemType,
+    Json,
+    Priority,
+    Role,
+    Sampling,
+    UserId,
+)
 from hubbub.gateway.items import NEW, items_in
 from hubbub.gateway.tools import flat_tools, nested_tools, response_format, tool_choice
 from hubbub.gateway.wire import support
@@ -61,6 +73,7 @@ def ask_of_response(user: UserId, body: ResponseCreate) -> Ask:
             tool_choice=tool_choice(body.tool_choice, tools),
         ),
         chat=place.chat,
+        after=_after(body, place),
         previous=place.previous,
         store=body.store is not False,
         background=bool(body.background),
@@ -68,6 +81,17 @@ def ask_of_response(user: UserId, body: ResponseCreate) -> Ask:
         metadata=checked_metadata(body.metadata),
         params=_params(body, form),
     )
+
+
+def _after(body: ResponseCreate, place: Ask) -> ItemId | None:
+    """Raises BadRequest."""
+    if body.after is None:
+        return None
+    if place.chat is None:
+        raise BadRequest("after names an item of a conversation; send conversation, too", param="after")
+    if not body.after and not place.items:
+        raise BadRequest("input is empty, and there is nothing before the first item", param="input")
+    return ItemId(body.after)
 
 
 def _params(body: ResponseCreate, form: Mapping[str, Json] | None) -> dict[str, Json]:

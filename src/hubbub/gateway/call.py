@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ from aiohttp import web
 
 from hubbub.core.errors import BadRequest, BodyTooLarge, NotFound, TooSlow
 from hubbub.core.types import Json, UserId
+from hubbub.exchange.exporting import Exporter
+from hubbub.exchange.importing import Importer
 from hubbub.gateway.bounds import check_body
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.doors import Doors
@@ -20,9 +23,10 @@ from hubbub.gateway.limits import LimitsConfig
 from hubbub.gateway.metering import Meter, Seats
 from hubbub.gateway.sse import Streams
 from hubbub.gateway.wire.base import In, convert, decode, refuse_nul
-from hubbub.ports import FilesAndBatches, Store
+from hubbub.ports import Corpora, FilesAndBatches, Store
 from hubbub.runtime.chats import Chats
 from hubbub.runtime.engine_room import EngineRoom
+from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub
 
 T = TypeVar("T")
@@ -35,8 +39,9 @@ Plan = Callable[[Mapping[str, Json]], Awaitable[dict[str, Json]]]
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The parts of one server. ``health`` and ``metrics`` are asked anew for each request. Without
-    ``plan``, it makes none; without ``desk``, it has no files and batches."""
+    """The parts of one server. ``health`` and ``metrics`` are asked anew for each request. Without ``plan``, it makes
+    none; without ``desk``, it has no files and batches; without ``press``, no corpora; without ``gauges``, no room.
+    ``spool``: where files wait that are being brought; None is the system's place for temporary files."""
 
     hub: Hub
     chats: Chats
@@ -51,8 +56,20 @@ class Gateway:
     health: Callable[[], Mapping[str, Json]]
     metrics: Callable[[], str]
     openapi: bytes
+    importer: Importer
+    exporter: Exporter
+    spool: Path | None = None
     plan: Plan | None = None
     desk: FilesAndBatches | None = None
+    press: Corpora | None = None
+    gauges: Gauges | None = None
+
+    @property
+    def corpora(self) -> Corpora:
+        """Raises NotFound."""
+        if self.press is None:
+            raise NotFound("this server writes no corpora; `hubbub serve` does")
+        return self.press
 
     @property
     def files(self) -> FilesAndBatches:

@@ -10,6 +10,10 @@ Origin
     which is refused on everything but GET, HEAD and OPTIONS.
 
 Browsers always send the first, and the second where it counts; programs that send neither are not what this is about.
+
+Who has signed in is known by a cookie, which a browser adds by itself. It is ``SameSite=Strict``, and a request that
+changes something with it has to come from this server's very own page: also another port of the same name is refused,
+and also a site that may ask with a key.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from aiohttp import web
 from hubbub.core.errors import WrongHost, WrongOrigin
 from hubbub.core.keys import Scope
 from hubbub.gateway.keyring import ANYBODY, NOBODY, Caller, KeyRing
+from hubbub.gateway.members import Members
+from hubbub.gateway.oidc import IdentityProvider
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 ANY = "*"
@@ -32,6 +38,7 @@ EXPOSED = (
     "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 PREFLIGHT_SECONDS = "600"
+COOKIE = "hubbub_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,18 @@ class Doors:
     """``keys`` None: everybody is the one local user. ``hosts``: names the server has beside loopback's.
 
     ``open_network``: the server can be reached from other machines, so that its names may be addresses, too.
-    ``origins``: pages of other sites that may ask, as ``https://host:port``, or ``*``.
+    ``origins``: pages of other sites that may ask, as ``https://host:port``, or ``*``. ``proxies``: addresses of
+    proxies that are believed what they say of a client. ``members``: who may sign in, on a server with ``keys``;
+    ``provider``: by whom they may, beside a password.
     """
 
     keys: KeyRing | None = None
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     open_network: bool = False
+    proxies: frozenset[str] = frozenset()
+    members: Members | None = None
+    provider: IdentityProvider | None = None
     any_host: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -57,9 +69,31 @@ class Doors:
         if self.keys is None:
             return ANYBODY
         authorization = request.headers.get("Authorization")
-        if authorization is None and not scopes:
-            return NOBODY
+        if authorization is None:
+            found = self.signed_in(request.cookies.get(COOKIE, ""))
+            if found is not None:
+                _own_page(request)
+                return found
+            if not scopes:
+                return NOBODY
         return self.keys.caller(authorization)
+
+    def signed_in(self, token: str) -> Caller | None:
+        """Whose session it is."""
+        return self.keys.signed_in(token) if token and self.keys is not None else None
+
+    def client(self, request: web.Request) -> str:
+        """The address a request comes from."""
+        remote = request.remote or ""
+        if remote not in self.proxies:
+            return remote
+        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+        return next((hop for hop in reversed(hops) if hop and hop not in self.proxies), remote)
+
+    def secure(self, request: web.Request) -> bool:
+        """Whether it came by TLS, as far as a proxy that is believed tells."""
+        told = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+        return request.secure or (told == "https" and (request.remote or "") in self.proxies)
 
     def check(self, request: web.Request) -> None:
         """Raises WrongHost or WrongOrigin."""
@@ -89,7 +123,7 @@ class Doors:
         return web.Response(
             status=204,
             headers={
-                "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+                "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
                 "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", "authorization"),
                 "Access-Control-Max-Age": PREFLIGHT_SECONDS,
             },
@@ -142,6 +176,15 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(name)
     except ValueError:
         return None
+
+
+def _own_page(request: web.Request) -> None:
+    """Raises WrongOrigin for a change that comes with a session, and not from this server's own page."""
+    if request.method in SAFE:
+        return
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
+    if site not in ("same-origin", "none") or (origin is not None and not _same(origin, request.headers["Host"])):
+        raise WrongOrigin("only this server's own page may change something in a session; use a key elsewhere")
 
 
 def _same(origin: str, host: str) -> bool:

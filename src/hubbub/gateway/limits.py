@@ -39,9 +39,19 @@ class LimitsConfig:
         default=1_000, metadata={"help": "streams open at once of one user of a server with keys"}
     )
     max_file_bytes: int = field(default=200 * MIB, metadata={"help": "bytes of one uploaded file"})
+    max_import_bytes: int = field(
+        default=4096 * MIB, metadata={"help": "bytes of one file of chats that is brought (POST /v1/chats/import)"}
+    )
     max_files_per_user: int = field(default=500, metadata={"help": "uploaded files kept of one user"})
     max_batch_lines: int = field(default=50_000, metadata={"help": "requests of one batch"})
     max_batches_per_user: int = field(default=50, metadata={"help": "batches of one user that have not ended"})
+    max_keys_per_user: int = field(default=100, metadata={"help": "keys of one user that open something"})
+    max_recipe_bytes: int = field(default=256 * KIB, metadata={"help": "bytes of one recipe"})
+    max_corpora_per_user: int = field(default=50, metadata={"help": "corpora kept of one user"})
+    max_corpora_at_once: int = field(default=4, metadata={"help": "corpora of all users written at once"})
+    max_corpus_bytes: int = field(
+        default=10_000_000_000, metadata={"help": "most text that a corpus may be asked for, in bytes"}
+    )
     body_seconds: float = field(
         default=60.0, metadata={"help": "seconds a body may take to arrive; for a file, each next piece of it"}
     )

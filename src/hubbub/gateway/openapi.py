@@ -14,6 +14,7 @@ from hubbub.core.types import Json
 from hubbub.gateway.openapi_truth import MORE, refine
 from hubbub.gateway.wire.errors import ErrorBody
 
+BINARY = {"type": "string", "format": "binary"}
 REF = "#/components/schemas/{name}"
 
 
@@ -32,6 +33,8 @@ class Described(Protocol):
     def body(self) -> Any: ...
     @property
     def form(self) -> Any: ...
+    @property
+    def upload(self) -> bool: ...
     @property
     def answer(self) -> Any: ...
     @property
@@ -79,7 +82,7 @@ def _name(route: Described) -> str:
 
 
 def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
-    """Where the id of what was made can be used. Not to fork: what is missing there may be the item it names."""
+    """Where the id of what was made can be used. Not to fork and branch: they name an item, too."""
     if made.method != "POST" or (made.body is None and made.form is None):
         return {}
     links: dict[str, Json] = {}
@@ -87,7 +90,7 @@ def _links(made: Described, routes: Sequence[Described]) -> dict[str, Json]:
     place = "/data/0/id" if given else "/id"
     for route in routes:
         variable = re.match(re.escape(made.path) + r"/\{(\w+)\}", route.path)
-        if variable and not route.path.endswith("/fork"):
+        if variable and not route.path.endswith(("/fork", "/branch")):
             parameters = {**given, variable[1]: f"$response.body#{place}"}
             links[_name(route)] = {"operationId": _name(route), "parameters": parameters}
     return links
@@ -124,6 +127,8 @@ def _operation(route: Described, path: str, known: dict[Any, Json], components: 
             "default": {"description": "An error", "content": {"application/json": {"schema": known[ErrorBody]}}},
         },
     }
+    if route.upload:
+        operation["requestBody"] = {"content": {"application/octet-stream": {"schema": BINARY}}}
     for kind, media in ((route.body, "application/json"), (route.form, "multipart/form-data")):
         if kind is not None:
             needed = components[known[kind]["$ref"].rsplit("/", 1)[-1]].get("required")

@@ -15,10 +15,22 @@ from hubbub.gateway.wire import support
 from hubbub.gateway.wire.base import METADATA_KEY, METADATA_PAIRS, METADATA_VALUE
 from hubbub.gateway.wire.chat_completions import ChatMessageIn, ContentPart, ToolCallIn
 from hubbub.gateway.wire.items import FunctionCallIn, FunctionCallOutputIn, MessageIn, RefusalPart, TextPart
+from hubbub.gateway.wire.live import LiveFrame, LiveSnapshot
 
 ITEMS = (MessageIn, FunctionCallIn, FunctionCallOutputIn)
-MORE: tuple[Any, ...] = (*ITEMS, TextPart, RefusalPart, ChatMessageIn, ContentPart, ToolCallIn, FlatTool, NestedTool)
-"""Models that no route names: handlers read them one by one."""
+MORE: tuple[Any, ...] = (
+    *ITEMS,
+    TextPart,
+    RefusalPart,
+    ChatMessageIn,
+    ContentPart,
+    ToolCallIn,
+    FlatTool,
+    NestedTool,
+    LiveSnapshot,
+    LiveFrame,
+)
+"""Models that no route names: handlers read them one by one, and streams are made of them."""
 
 NULL: Json = {"type": "null"}
 METADATA: Json = {

@@ -17,7 +17,7 @@ from hubbub.gateway.asks import ask_of_completion, ask_of_response
 from hubbub.gateway.bounds import check_body
 from hubbub.gateway.call import Gateway
 from hubbub.gateway.errors import body_of, error_of
-from hubbub.gateway.keyring import Caller
+from hubbub.gateway.keyring import LOCAL, Caller
 from hubbub.gateway.views import completion_out, response_out
 from hubbub.gateway.wire.base import Out, decode, refuse_nul
 from hubbub.gateway.wire.chat_completions import CompletionCreate
@@ -75,11 +75,11 @@ class Rows:
             return await live.ended()
 
     def _caller(self, order: BatchOrder) -> Caller:
-        """Raises Unauthorized for a batch whose key opens nothing any more."""
+        """Raises Unauthorized for a batch whose key opens nothing any more, or whose user is gone."""
         keys = self._gateway.doors.keys
-        if keys is None or not order.key:
+        if keys is None or (not order.key and order.user == LOCAL):
             return Caller(order.user, trusted=True)
-        return keys.holder(KeyId(order.key))
+        return keys.holder(KeyId(order.key)) if order.key else keys.member(order.user)
 
 
 def _refused(error: HubbubError) -> RowAnswer:

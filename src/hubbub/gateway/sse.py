@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -65,6 +65,10 @@ async def pieces(live: Live, encoder: Encoder) -> AsyncGenerator[bytes, None]:
         await live.more(seen, answer.status)
 
 
+def characters(deltas: Sequence[Delta]) -> int:
+    return sum(len(delta.text) if delta.tool is None else len(delta.tool.arguments) for delta in deltas)
+
+
 def queued(place: Place) -> bytes:
     """A comment, which clients of server-sent events leave out: ``: queued position=3 estimate_s=4.2``."""
     estimate = b"" if place.seconds is None else b" estimate_s=%.1f" % place.seconds
@@ -82,6 +86,8 @@ class EventStream:
     def __init__(self, request: web.Request) -> None:
         self.response = web.StreamResponse(headers=HEADERS)
         self.live: Live | None = None
+        self.behind: Callable[[], int] | None = None
+        """Says the backlog of a stream that follows no one answer."""
         self.waiting = False
         self.wrote_at = 0.0
         self.blocked = False
@@ -154,8 +160,9 @@ class EventStream:
 
     def backlog(self) -> int:
         """Characters that the live answer has said since a write began that waits."""
-        said = self.live.deltas[self._seen :] if self.live is not None else ()
-        return sum(len(delta.text) if delta.tool is None else len(delta.tool.arguments) for delta in said)
+        if self.behind is not None:
+            return self.behind()
+        return characters(self.live.deltas[self._seen :]) if self.live is not None else 0
 
     def drop(self) -> None:
         """End the connection now, without waiting for what is in its buffer. The handler hears of it as of a leave."""

@@ -95,18 +95,18 @@ class Refiner:
         if pace is None:
             return
         try:
-            ttft, itl = await self._planner.beginning(self._model(engine, runs), runs.engine)
+            ttft = await self._planner.beginning(self._model(engine, runs), runs.engine)
         except HubbubError as fault:
             self._give_up(engine, fault)
             return
-        pace.begin_at(ttft, itl)
+        pace.begin_at(ttft)
 
     async def refine(self) -> None:
         """Tell the planner what each engine's steps took."""
         self._told = self._clock.now()
         for engine, runs in list(self._runs.items()):
             pace = self._dispatcher.scheduler.pace_of(engine)
-            steps = [asdict(step) for step in pace.observed] if pace is not None else []
+            steps = [asdict(step) for step in pace.observer.seen] if pace is not None else []
             if len(steps) < FEWEST:
                 continue
             try:

@@ -16,7 +16,8 @@ from hubbub.planner.detect import best_kept, cpu_name
 from hubbub.planner.setup import Setup, step_model
 
 TOKENS, BULK = (16, 64, 256, 1024), (0, 4, 16)
-CHATS = (1, 2, 4, 8, 16, 32, 64)
+MOST = 80
+"""Sequences that the engine decodes together, where the record is asked."""
 CONTEXT = 512
 """Tokens behind one who speaks, where the record is asked how fast that goes."""
 STEPS_WAITED = 1.5
@@ -35,15 +36,15 @@ def refine(model: str, engine: str, steps: Sequence[Mapping[str, Any]], folder: 
     return {"setup": record.setup, "before": record.residual_before, "after": record.residual_after}
 
 
-def beginning(model: str, engine: str, folder: Path) -> dict[str, Points]:
-    """Points that ``core.pace`` begins with: seconds to the first token by (tokens to read, bulk beside), and between
-    tokens by (chats, bulk). None where nothing was measured here: nobody is refused on a guess. Raises NotFound."""
+def beginning(model: str, engine: str, folder: Path) -> Points:
+    """Points that ``core.pace`` begins with: seconds to the first token by (tokens to read, bulk beside). None where
+    nothing was measured here: nobody is refused on a guess. Raises NotFound."""
     setup = setup_here(model, engine=engine, measure=False, folder=folder)
-    return points_of(setup) if setup.measured else {"ttft": [], "itl": []}
+    return points_of(setup) if setup.measured else []
 
 
-def points_of(setup: Setup) -> dict[str, Points]:
-    model = step_model(setup, max(CHATS) + max(BULK))
+def points_of(setup: Setup) -> Points:
+    model = step_model(setup, MOST)
 
     def step(sequences: int) -> float:
         return model.decode(sequences, sequences * CONTEXT) if sequences else 0.0
@@ -51,6 +52,4 @@ def points_of(setup: Setup) -> dict[str, Points]:
     def first(tokens: int) -> float:
         return model.mixed(1, tokens, model.prompt(tokens), 1) + model.request_s
 
-    ttft = [((float(t), float(b)), first(t) + STEPS_WAITED * step(b)) for t in TOKENS for b in BULK]
-    itl = [((float(c), float(b)), step(c + b)) for c in CHATS for b in BULK]
-    return {"ttft": ttft, "itl": itl}
+    return [((float(t), float(b)), first(t) + STEPS_WAITED * step(b)) for t in TOKENS for b in BULK]

@@ -12,6 +12,7 @@ from hubbub.core.errors import BadRequest
 from hubbub.planner import compare, corpus, recommend
 from hubbub.planner.api import setup_here
 from hubbub.planner.chats import Targets, chat_report, curve, memory_report
+from hubbub.planner.choices import choices
 from hubbub.planner.detect import best_kept, cpu_name, detect
 from hubbub.planner.folder import calibration_folder
 from hubbub.planner.hardware import Machine, make_machine
@@ -19,7 +20,7 @@ from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.simulate import Chats
 from hubbub.planner.units import parse_bytes, parse_count, parse_positive
 
-KINDS = ("memory", "chats", "corpus", "scenarios", "compare", "recommend")
+KINDS = ("memory", "chats", "corpus", "scenarios", "compare", "recommend", "choices")
 KNOWN = frozenset(
     """kind model hardware quant kv engine engine_version gpus tp max_num_seqs context chats think question answer turns
     ttft itl bytes lang record prompt shared pack accept beside machines models engines quants days curve
@@ -116,6 +117,8 @@ def plan_request(body: Mapping[str, Any], folder: Path | None = None) -> dict[st
         return corpus.corpus_report(_setup(asked, folder), _job(asked), beside=Chats(beside) if beside else None)
     if kind == "scenarios":
         return corpus.scenarios(asked.size("bytes", "1GB"), asked.text("lang", "ru"))
+    if kind == "choices":
+        return choices()
     if kind == "compare":
         return _compare(asked)
     if kind == "recommend":

@@ -44,7 +44,8 @@ class PlanService:
             raise Overloaded(f"{self._waiting} plans are being waited for; try again soon", retry_after=5.0)
         self._waiting += 1
         try:
-            return await self._said({"plan": dict(body)})
+            plan: dict[str, Any] = await self._said({"plan": dict(body)})
+            return plan
         finally:
             self._waiting -= 1
 
@@ -54,24 +55,23 @@ class PlanService:
 
     async def refine(self, model: str, engine: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
         """Refine this machine's record by what was seen. Raises BadRequest, NotFound or Overloaded."""
-        return await self._said({"refine": {"model": model, "engine": engine, "steps": steps}})
+        told: dict[str, Any] = await self._said({"refine": {"model": model, "engine": engine, "steps": steps}})
+        return told
 
-    async def beginning(self, model: str, engine: str) -> tuple[Points, Points]:
-        """What the record says of times to the first token and between tokens (``refine.beginning``); nothing where
-        there is none. Raises as ``refine``."""
-        said = await self._said({"beginning": {"model": model, "engine": engine}})
-        ttft, itl = ([((x[0], x[1]), y) for x, y in said[kind]] for kind in ("ttft", "itl"))
-        return ttft, itl
+    async def beginning(self, model: str, engine: str) -> Points:
+        """What the record says of times to the first token (``refine.beginning``); nothing where there is none. Raises
+        as ``refine``."""
+        said: Any = await self._said({"beginning": {"model": model, "engine": engine}})
+        return [((x[0], x[1]), y) for x, y in said]
 
-    async def _said(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    async def _said(self, asked: Mapping[str, Any]) -> Any:
         line = json.dumps({**asked, "folder": str(self._folder)}).encode() + b"\n"
         async with self._turn:
             said = await self._ask(line)
         if "error" in said:
             kind = NotFound if said["code"] == NotFound.code else BadRequest
             raise kind(said["error"], param=said["param"])
-        told: dict[str, Any] = said["told"]
-        return told
+        return said["told"]
 
     async def close(self) -> None:
         process, self._process = self._process, None

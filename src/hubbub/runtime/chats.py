@@ -9,30 +9,40 @@ from typing import TypeVar
 from hubbub.core import tree
 from hubbub.core.errors import ChatBusy, NotFound
 from hubbub.core.types import Chat, ChatId, Item, ItemId, Node, Style, UserId
-from hubbub.ports import ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
+from hubbub.ports import BranchKept, ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
+from hubbub.runtime.feeds import Feeds
+from hubbub.runtime.question import title_of
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
 class ChatEdit:
-    """What to change of a chat; None leaves a field as it is."""
+    """What to change of a chat; None leaves a field as it is. An empty title: the first question's words again."""
 
     title: str | None = None
     style: Style | None = None
     metadata: Mapping[str, str] | None = None
+    pinned: bool | None = None
 
 
 class Chats:
-    """``busy`` says whether an answer is being written in a chat: its path must not change meanwhile."""
+    """``busy`` says whether an answer is being written in a chat: its path must not change meanwhile. ``feeds`` hear of
+    every change."""
 
     def __init__(
-        self, store: Store, clock: Clock, new_id: Callable[[str], str], busy: Callable[[UserId, ChatId], bool]
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        busy: Callable[[UserId, ChatId], bool],
+        feeds: Feeds | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._busy = busy
+        self._feeds = Feeds() if feeds is None else feeds
 
     async def create(
         self,
@@ -51,11 +61,13 @@ class Chats:
             created_at=now,
             updated_at=now,
             head=nodes[-1].hash if nodes else None,
-            title=title,
+            title=title or title_of(items),
+            named=bool(title),
             style=style or Style(),
             metadata=metadata or {},
         )
         await self._store.commit(NodesAdded(nodes), ChatSaved(chat))
+        self._feeds.changed(user, chat.id)
         return chat
 
     async def get(self, user: UserId, chat: ChatId) -> Chat:
@@ -68,20 +80,27 @@ class Chats:
     async def edit(self, user: UserId, chat: ChatId, edit: ChatEdit) -> Chat:
         """Raises NotFound."""
         found = await self.get(user, chat)
+        title = found.title if edit.title is None else edit.title
+        if not title:
+            title = title_of(node.item for node in await self._store.path(user, found.head))
         changed = replace(
             found,
-            title=found.title if edit.title is None else edit.title,
+            title=title,
+            named=found.named if edit.title is None else bool(edit.title),
+            pinned=found.pinned if edit.pinned is None else edit.pinned,
             style=found.style if edit.style is None else edit.style,
             metadata=found.metadata if edit.metadata is None else edit.metadata,
-            updated_at=self._clock.wall(),
+            updated_at=found.updated_at if edit == ChatEdit(pinned=edit.pinned) else self._clock.wall(),
         )
         await self._store.commit(ChatSaved(changed))
+        self._feeds.changed(user, chat)
         return changed
 
     async def delete(self, user: UserId, chat: ChatId) -> None:
         """Raises NotFound, ChatBusy while an answer is being written there."""
         await self._idle(user, chat)
         await self._store.commit(ChatDeleted(chat))
+        self._feeds.gone(user, chat)
 
     async def items(self, user: UserId, chat: ChatId) -> tuple[Node, ...]:
         """The whole path, root first. Raises NotFound."""
@@ -95,6 +114,7 @@ class Chats:
         nodes = tree.link(user, path[-1] if path else None, items, now)
         if nodes:
             await self._store.commit(NodesAdded(nodes), HeadMoved(chat, found.head, nodes[-1].hash, now))
+            self._feeds.changed(user, chat)
         return nodes
 
     async def remove(self, user: UserId, chat: ChatId, item: ItemId) -> Chat:
@@ -106,7 +126,24 @@ class Chats:
         except KeyError:
             raise NotFound(f"there is no item {item!r} in conversation {chat!r}", param="item_id") from None
         await self._store.commit(NodesAdded(nodes), HeadMoved(chat, found.head, head, now))
+        self._feeds.changed(user, chat)
         return replace(found, head=head, updated_at=now)
+
+    async def turn(self, user: UserId, chat: ChatId, item: ItemId) -> Chat:
+        """Show the latest branch that has this item; the one shown now is kept. Raises NotFound, ChatBusy, Conflict."""
+        found = await self._idle(user, chat)
+        tree_of = await self._store.chat_tree(user, chat)
+        node = tree_of.find(item)
+        if node is None:
+            raise NotFound(f"there is no item {item!r} in conversation {chat!r}", param="item")
+        leaf = tree_of.leaf(node)
+        if leaf == found.head:
+            return found
+        left = tree_of.left(leaf)
+        kept = [] if left is None else [BranchKept(chat, left)]
+        await self._store.commit(HeadMoved(chat, found.head, leaf, found.updated_at), *kept)
+        self._feeds.changed(user, chat)
+        return replace(found, head=leaf)
 
     async def fork(self, user: UserId, chat: ChatId, *, at: ItemId | None = None, title: str | None = None) -> Chat:
         """A second chat that shares the path up to and including ``at`` (None: all of it). Raises NotFound."""
@@ -123,11 +160,14 @@ class Chats:
             id=ChatId(self._new_id("conv_")),
             head=head,
             title=found.title if title is None else title,
+            named=found.named if title is None else bool(title),
+            pinned=False,
             created_at=now,
             updated_at=now,
             forked_from=found.id,
         )
         await self._store.commit(ChatSaved(twin))
+        self._feeds.changed(user, twin.id)
         return twin
 
     async def _idle(self, user: UserId, chat: ChatId) -> Chat:

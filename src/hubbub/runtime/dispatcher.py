@@ -163,11 +163,11 @@ class Dispatcher:
 
     # Requests ------------------------------------------------------------------------------------------------------
 
-    def reserve(self, request: Request, job: Job, *, accepted: bool = False) -> None:
+    def reserve(self, request: Request, job: Job, *, accepted: bool = False, patient: bool = False) -> None:
         """Take the request in. Raises Overloaded, with ``retry_after``, and then knows nothing of it; never for one
-        that was ``accepted`` before a restart."""
+        that was ``accepted`` before a restart, and for a ``patient`` one only where the line is too long."""
         entry = self._entries[request.id] = _Entry(request.id, job)
-        self._feed(Arrived(request, accepted))
+        self._feed(Arrived(request, accepted, patient))
         if entry.refusal is not None:
             self._telemetry.refused += 1
             raise Overloaded(entry.refusal.reason, retry_after=entry.refusal.retry_after)
@@ -194,6 +194,11 @@ class Dispatcher:
         """Tell the scheduler of the tokens since the last call: once for many, as it need not know sooner."""
         if self._progress:
             progress, self._progress = self._progress, {}
+            generated = self._telemetry.generated
+            for request, tokens in progress.items():
+                entry = self._entries.get(request)
+                if entry is not None and entry.engine is not None:
+                    generated[entry.engine] = generated.get(entry.engine, 0) + tokens
             self._feed(Progressed(progress))
 
     def served(self) -> Served:

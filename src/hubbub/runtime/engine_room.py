@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hubbub.core.errors import Conflict, NotFound
 from hubbub.core.types import EngineId, EngineState, Json
@@ -20,6 +22,7 @@ from hubbub.runtime.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
+TAIL_BYTES = 1 << 20
 LOOK_S = 0.05
 """Between looks at whether an engine has ended its work, or is back."""
 
@@ -41,11 +44,17 @@ class EngineView:
 
 
 class EngineRoom:
-    """``facts`` is asked anew for each view."""
+    """``facts`` is asked anew for each view. ``logs``: the file that an engine's process writes, where it is ours."""
 
-    def __init__(self, dispatcher: Dispatcher, facts: Callable[[Engine], Mapping[str, Json]] | None = None) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        facts: Callable[[Engine], Mapping[str, Json]] | None = None,
+        logs: Callable[[Engine], Path | None] | None = None,
+    ) -> None:
         self._dispatcher = dispatcher
         self._facts = facts
+        self._logs = logs
         self._restarts: dict[EngineId, asyncio.Task[None]] = {}
 
     def views(self) -> list[EngineView]:
@@ -70,6 +79,12 @@ class EngineRoom:
         """Raises NotFound."""
         self._engine(engine)
         return next(view for view in self.views() if view.id == engine)
+
+    async def log(self, engine: str, lines: int) -> list[str]:
+        """The last ``lines`` of what it printed; none where no file is kept. Raises NotFound."""
+        found = self._engine(engine)
+        path = self._logs(found) if self._logs else None
+        return [] if path is None else await asyncio.to_thread(tail, path, lines)
 
     def drain(self, engine: str, draining: bool) -> None:
         """Give it nothing new from now on, or again. Raises NotFound, and Conflict while it is being restarted."""
@@ -116,6 +131,18 @@ class EngineRoom:
             there = ", ".join(self._dispatcher.engines)
             raise NotFound(f"there is no engine {engine!r}; there is {there}", param="engine")
         return found
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a text file, out of its last ``TAIL_BYTES``. Blocks. Empty where there is no file."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(start)
+            found = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return found[1 if start else 0 :][-lines:]
 
 
 async def _until(done: Callable[[], bool]) -> None:

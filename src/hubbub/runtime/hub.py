@@ -8,9 +8,10 @@ answer that is not stored ends with its client, and with the server.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hubbub.core.errors import (
     ChatBusy,
@@ -34,6 +35,7 @@ from hubbub.core.types import (
 )
 from hubbub.ports import Clock, Store
 from hubbub.runtime.dispatcher import Dispatcher
+from hubbub.runtime.feeds import Feed, Feeds, shown
 from hubbub.runtime.live import Live
 from hubbub.runtime.prompt import TokenEstimate, messages_of, styled
 from hubbub.runtime.publisher import HubConfig, Publisher
@@ -41,7 +43,7 @@ from hubbub.runtime.question import Ask, Question, opening, question_of, standin
 from hubbub.runtime.recovery import Unfinished, parked, recover
 from hubbub.runtime.run import Run
 from hubbub.runtime.served import Served, pool_for
-from hubbub.runtime.telemetry import Telemetry
+from hubbub.runtime.telemetry import Ended, Telemetry
 
 __all__ = ["Ask", "Hub", "HubConfig", "random_id"]
 
@@ -65,6 +67,8 @@ class Hub:
         new_id: Callable[[str], str] = random_id,
     ) -> None:
         self.telemetry = telemetry
+        self.feeds = Feeds()
+        """Who watches their chats."""
         self._store = store
         self._dispatcher = dispatcher
         self._clock = clock
@@ -72,9 +76,11 @@ class Hub:
         self._new_id = new_id
         self._runs: dict[AnswerId, Run] = {}
         # By user, too: who names a stranger's chat does not find it, and must not hold it up meanwhile.
-        self._busy: set[tuple[UserId, ChatId]] = set()
+        self._busy: dict[tuple[UserId, ChatId], Live | None] = {}
         self._estimate = TokenEstimate()
-        self._publisher = Publisher(store, dispatcher, clock, telemetry, self._config, self._runs, self._ended)
+        self._publisher = Publisher(
+            store, dispatcher, clock, telemetry, self._config, self._runs, self._ended, self.feeds
+        )
         self._closed = False
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -95,6 +101,7 @@ class Hub:
         for run in runs:
             if not run.live.done:
                 run.live.part(Interrupted(STOPPING, retry_after=5.0))
+        self.feeds.close(Interrupted(STOPPING, retry_after=5.0))
         left = [run.live.answer for run in runs if run.parked]
         if left:
             try:
@@ -120,6 +127,10 @@ class Hub:
         """Whether an answer is being written in this chat of the user's."""
         return (user, chat) in self._busy
 
+    def answering(self, user: UserId, chat: ChatId) -> Live | None:
+        """The answer that is being written in this chat of the user's, once its question is stored."""
+        return self._busy.get((user, chat))
+
     def idle(self) -> bool:
         """Whether no answer is being written, and nothing is kept of any."""
         return not self._runs and not self._busy
@@ -138,11 +149,11 @@ class Hub:
         if place in self._busy:
             await standing(self._store, ask)  # asked twice at once for a chat that is not there
             raise ChatBusy(f"an answer is being written in conversation {ask.chat!r}; wait for its end or cancel it")
-        self._busy.add(place)
+        self._busy[place] = None
         try:
             return await self._ask(ask)
         except BaseException:
-            self._busy.discard(place)
+            self._busy.pop(place, None)
             raise
 
     async def _ask(self, ask: Ask) -> Live:
@@ -154,7 +165,7 @@ class Hub:
         answer = self._answer(ask, question, pool.model, asked)
         run = self._run(answer, question.messages, asked)
         run.parent = question.input
-        self._dispatcher.reserve(run.request, run)
+        self._dispatcher.reserve(run.request, run, patient=ask.background)
         try:
             await self._store.commit(*opening(answer, question))
         except BaseException:
@@ -177,6 +188,14 @@ class Hub:
         """The answer if it is being written now; else look in the store."""
         run = self._runs.get(answer)
         return run.live if run is not None and run.live.answer.user == user else None
+
+    @contextlib.contextmanager
+    def watch(self, user: UserId) -> Iterator[Feed]:
+        """All that happens in this user's chats from now on; what is being written now counts as begun."""
+        with self.feeds.open(user) as feed:
+            lives = (run.live for run in self._runs.values())
+            feed.begun.update((live.answer.id, live) for live in lives if live.answer.user == user and shown(live))
+            yield feed
 
     async def cancel(self, user: UserId, answer: AnswerId) -> Answer:
         """End it and return it in its final state; an answer that has ended already is returned as it is.
@@ -219,7 +238,7 @@ class Hub:
         run.parent = found.path[-1] if found.path else None
         run.restore(found.deltas)
         if answer.chat is not None:
-            self._busy.add((answer.user, answer.chat))
+            self._busy[answer.user, answer.chat] = None
         self.telemetry.resumed += 1
         self._dispatcher.reserve(run.reservation(), run, accepted=True)
         self._begin(run)
@@ -227,10 +246,14 @@ class Hub:
     def _begin(self, run: Run) -> None:
         """Its question is durable: it may run, and be read."""
         run.open = True
-        self._runs[run.live.answer.id] = run
+        answer = run.live.answer
+        self._runs[answer.id] = run
+        if answer.chat is not None:
+            self._busy[answer.user, answer.chat] = run.live
         if run.close is not None:  # closed while the store was busy: the publisher has still to hear of it
             self._publisher.mark(run)
         self._dispatcher.release(run.request.id)
+        self.feeds.begun(run.live)
 
     def _leave_off(self, run: Run) -> None:
         """The server stops. What has ended already is stored as such."""
@@ -241,7 +264,7 @@ class Hub:
     def _ended(self, run: Run, answer: Answer) -> None:
         """The end of a run is stored: whoever looks from now on finds it in the store."""
         if answer.chat is not None:
-            self._busy.discard((answer.user, answer.chat))
+            self._busy.pop((answer.user, answer.chat), None)
         del self._runs[answer.id]
         seen, usage = self.telemetry, answer.usage
         seen.ended(answer.status.value)
@@ -250,10 +273,14 @@ class Hub:
         seen.output_tokens += usage.output_tokens
         now = self._clock.now()
         seen.duration.observe(now - run.accepted_at)
+        ttft = itl = None
         if run.first_at is not None:
-            seen.ttft.observe(run.first_at - run.accepted_at)
+            ttft = run.first_at - run.accepted_at
+            seen.ttft.observe(ttft)
             if usage.output_tokens > 1:
-                seen.itl.observe((run.last_at - run.first_at) / (usage.output_tokens - 1))
+                itl = (run.last_at - run.first_at) / (usage.output_tokens - 1)
+                seen.itl.observe(itl)
+        seen.ends.append(Ended(now, run.engine, ttft, itl, usage.input_tokens, usage.cached_tokens))
         if run.close is not None and run.close.outcome is Outcome.FINISHED and run.usage is not None:
             self._estimate.learn(run.request.messages, usage)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from hubbub.core.errors import HubbubError
 from hubbub.core.types import Answer, AnswerStatus, Delta
@@ -45,6 +45,11 @@ class Live:
     @property
     def done(self) -> bool:
         return self._answer.status.final
+
+    @property
+    def state(self) -> Literal["waiting", "running"]:
+        """Whether an engine is at it."""
+        return "waiting" if self._answer.status is AnswerStatus.QUEUED or self.place is not None else "running"
 
     async def more(self, seen: int, status: AnswerStatus | None = None) -> None:
         """Return as soon as there are more than ``seen`` deltas, or the answer is done, or, where ``status`` is given,

@@ -24,6 +24,7 @@ from hubbub.core.errors import Conflict, HubbubError, StorageError
 from hubbub.core.types import Answer, AnswerId, AnswerStatus, Node
 from hubbub.ports import AnswerSaved, Clock, JournalEntry, NodesAdded, Store
 from hubbub.runtime.dispatcher import Dispatcher
+from hubbub.runtime.feeds import Feeds
 from hubbub.runtime.question import closing
 from hubbub.runtime.run import Run, concluded
 from hubbub.runtime.telemetry import Telemetry
@@ -64,7 +65,8 @@ class HubConfig:
 
 
 class Publisher:
-    """``runs``: all live ones. ``ended`` is told of every run whose end was stored, just before it is shown."""
+    """``runs``: all live ones. ``ended`` is told of every run whose end was stored, just before it is shown.
+    ``feeds`` hear of all that is published."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Publisher:
         config: HubConfig,
         runs: Mapping[AnswerId, Run],
         ended: Callable[[Run, Answer], None],
+        feeds: Feeds,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -83,6 +86,7 @@ class Publisher:
         self._config = config
         self._runs = runs
         self._ended = ended
+        self._feeds = feeds
         self._dirty: dict[AnswerId, Run] = {}
         self._first: dict[AnswerId, Run] = {}
         """Of the dirty ones, those that have shown nothing yet."""
@@ -181,6 +185,7 @@ class Publisher:
                 run.live.publish(deltas)
             if run.close is not None and not run.pending and not run.parked:
                 self._end(run)
+        self._feeds.published(run.live.answer.user for run, deltas in taken if deltas)
 
     async def _append(self, entries: Sequence[JournalEntry]) -> dict[AnswerId, StorageError]:
         """Keep them; which could not be kept. One that is refused takes no others with it."""
@@ -214,6 +219,7 @@ class Publisher:
             answer = replace(answer, status=AnswerStatus.FAILED, finish=None, error_code=code, error_message=str(error))
         self._ended(run, answer)
         run.live.end(answer)
+        self._feeds.ended(answer)
 
     async def _keep(self, run: Run, answer: Answer, nodes: tuple[Node, ...]) -> Answer:
         """The answer as it was stored. Raises what kept an unstored answer's items out of its chat."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hubbub.core import tree
-from hubbub.core.errors import ChatBusy, NotFound
+from hubbub.core.branches import ChatTree
+from hubbub.core.errors import ChatBusy, Conflict, NotFound
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -15,6 +16,7 @@ from hubbub.core.types import (
     Chat,
     ChatId,
     Item,
+    ItemId,
     ItemType,
     Json,
     Message,
@@ -26,10 +28,13 @@ from hubbub.core.types import (
     Style,
     UserId,
 )
-from hubbub.ports import AnswerSaved, Change, ChatSaved, HeadMoved, NodesAdded, Store
+from hubbub.ports import AnswerSaved, BranchKept, Change, ChatSaved, HeadMoved, NodesAdded, Store
 from hubbub.runtime.prompt import messages_of
 
 TITLE_CHARACTERS = 60
+TITLE_READ = 2000
+"""Characters of a question that are looked at for its title."""
+BRANCHES_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Ask:
     instructions: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     chat: ChatId | None = None
+    after: ItemId | None = None
+    """The item of ``chat`` to go on from, on any of its branches; empty: before the first. None: its last."""
     previous: AnswerId | None = None
     store: bool = True
     background: bool = False
@@ -69,6 +76,8 @@ class Question:
     system_prompt: str | None
     messages: tuple[Message, ...]
     style: Style
+    left: NodeHash | None = None
+    """The head of the chat where this leaves its branch, to be kept."""
 
     @property
     def input(self) -> Node | None:
@@ -76,8 +85,11 @@ class Question:
 
 
 async def question_of(store: Store, ask: Ask, now: float) -> Question:
-    """``now``: Unix seconds. Raises NotFound (chat or previous; ``param`` names it), ChatBusy."""
+    """``now``: Unix seconds. Raises NotFound (chat or previous; ``param`` names it), ChatBusy, Conflict."""
     chat, head = await standing(store, ask)
+    left = None
+    if chat is not None and ask.after is not None:
+        head, left = _place(await store.chat_tree(ask.user, chat.id), ask.after)
     path = await store.path(ask.user, head)
     if not path and any(item.role is Role.ASSISTANT for item in ask.items):
         path = await store.match(ask.user, ask.items)
@@ -89,7 +101,18 @@ async def question_of(store: Store, ask: Ask, now: float) -> Question:
     style = chat.style if chat else Style()
     prompt = style.system_prompt if ask.instructions is None else ask.instructions
     messages = messages_of(prompt, (node.item for node in (*path, *added)))
-    return Question(chat, parent, added, prompt, messages, style)
+    return Question(chat, parent, added, prompt, messages, style, left)
+
+
+def _place(chat: ChatTree, after: ItemId) -> tuple[NodeHash | None, NodeHash | None]:
+    """Where to go on, and the leaf to keep. Raises NotFound (param ``after``), Conflict."""
+    found = chat.find(after) if after else None
+    if after and found is None:
+        raise NotFound(f"there is no item {after!r} in conversation", param="after")
+    left = chat.left(found)
+    if left is not None and len(chat.leaves) >= BRANCHES_MOST:
+        raise Conflict(f"this conversation keeps {BRANCHES_MOST} branches already; fork it", param="after")
+    return found, left
 
 
 async def standing(store: Store, ask: Ask) -> tuple[Chat | None, NodeHash | None]:
@@ -115,10 +138,13 @@ def opening(answer: Answer, question: Question) -> list[Change]:
     chat = question.chat
     if answer.store or chat:
         changes.append(NodesAdded(question.added))
-    if chat and question.added:
-        if not chat.title:
-            changes.append(ChatSaved(replace(chat, title=_title(question.added))))
-        changes.append(HeadMoved(chat.id, chat.head, question.added[-1].hash, answer.created_at))
+    if chat and answer.input != chat.head:
+        title = title_of(node.item for node in question.added) if question.parent is None else chat.title
+        if title != chat.title and not chat.named:
+            changes.append(ChatSaved(replace(chat, title=title)))
+        changes.append(HeadMoved(chat.id, chat.head, answer.input, answer.created_at))
+        if question.left is not None:
+            changes.append(BranchKept(chat.id, question.left))
     if answer.store:
         changes.append(AnswerSaved(answer))
     return changes
@@ -136,8 +162,12 @@ def closing(answer: Answer, nodes: tuple[Node, ...]) -> list[Change]:
     return changes
 
 
-def _title(nodes: Sequence[Node]) -> str:
-    """The first words of the first question."""
-    said = next((n.item.text for n in nodes if n.item.type is ItemType.MESSAGE and n.item.role is Role.USER), "")
-    line = " ".join(said.split())
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
+def title_of(items: Iterable[Item]) -> str:
+    """The first words of the first question: what a chat is called until somebody names it."""
+    said = next((item.text for item in items if item.type is ItemType.MESSAGE and item.role is Role.USER), "")
+    line = " ".join(said[:TITLE_READ].split()).lstrip("#*>`- ")
+    if len(line) <= TITLE_CHARACTERS:
+        return line
+    cut = line[: TITLE_CHARACTERS - 1]
+    whole = cut.rpartition(" ")[0]
+    return (whole if len(whole) > TITLE_CHARACTERS // 2 else cut).rstrip(" ,;:.") + "…"

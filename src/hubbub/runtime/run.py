@@ -53,6 +53,7 @@ class Run:
         self.parent = parent
         self.clock = clock
         self.close: Close | None = None
+        self.engine: EngineId | None = None
         self.open = False
         self.ending = False
         self.parked = False
@@ -112,6 +113,7 @@ class Run:
 
     def started(self, engine: EngineId) -> None:
         self.live.place = None
+        self.engine = engine
         if self.live.answer.status is AnswerStatus.QUEUED:
             self.live.started(replace(self.live.answer, status=AnswerStatus.IN_PROGRESS))
 

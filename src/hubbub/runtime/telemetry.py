@@ -6,9 +6,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from hubbub.core.types import EngineId
+
+ENDS_KEPT = 2048
+"""Newest answers whose times are kept one by one."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -23,6 +29,18 @@ class Histogram:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+
+class Ended(NamedTuple):
+    """One answer that has ended. ``at``: by the clock that orders events. Times in seconds; None where too little was
+    said."""
+
+    at: float
+    engine: EngineId | None
+    ttft: float | None
+    itl: float | None
+    input_tokens: int
+    cached_tokens: int
 
 
 @dataclass
@@ -41,6 +59,9 @@ class Telemetry:
     ttft: Histogram = field(default_factory=Histogram)
     itl: Histogram = field(default_factory=Histogram)
     duration: Histogram = field(default_factory=Histogram)
+    generated: dict[EngineId, int] = field(default_factory=dict)
+    """Tokens so far by engine, also of answers that are still being written."""
+    ends: deque[Ended] = field(default_factory=lambda: deque(maxlen=ENDS_KEPT))
 
     def ended(self, status: str) -> None:
         self.finished[status] = self.finished.get(status, 0) + 1

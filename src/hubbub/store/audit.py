@@ -37,7 +37,11 @@ def _all(connection: sqlite3.Connection) -> Iterator[str]:
             if line != "ok":
                 yield f"file: {line}"
         yield from _nodes(connection)
+        yield from (
+            f"index for search: node in row {num} {what}" for num, what in connection.execute(query("verify_search"))
+        )
         yield from _chats(connection)
+        yield from _beginnings(connection)
         yield from _answers(connection)
         yield from _journal(connection)
     except sqlite3.DatabaseError as error:
@@ -81,6 +85,17 @@ def _chats(connection: sqlite3.Connection) -> Iterator[str]:
         if not same_title:
             yield f"{label}: what search looks through is not its title"
         yield from check.chat_faults(chat, owner)
+
+
+def _beginnings(connection: sqlite3.Connection) -> Iterator[str]:
+    for chat_id, leaf, user, owner in connection.execute(query("verify_branches")):
+        if user is None:
+            yield f"branch of chat {chat_id}: there is no such chat"
+        elif owner != user:
+            yield f"branch of chat {chat_id} (user {user}): its leaf, row {leaf}, is {check.whose(owner)}"
+    for chat_id, user, owner in connection.execute(query("verify_origins")):
+        if owner != user:
+            yield f"origin of chat {chat_id} (user {user}): its chat is {check.whose(owner, 'one')}"
 
 
 def _answers(connection: sqlite3.Connection) -> Iterator[str]:

@@ -11,15 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hubbub.core.errors import Conflict, StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Node, NodeHash, UserId
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Node, NodeHash, Origin, UserId
 from hubbub.ports import (
     AnswerDeleted,
     AnswerSaved,
+    BranchKept,
     Change,
     ChatDeleted,
     ChatSaved,
     HeadMoved,
     NodesAdded,
+    OriginSaved,
+    StyleDeleted,
+    StyleSaved,
 )
 from hubbub.store import rows
 from hubbub.store.journal import Place
@@ -38,6 +42,8 @@ def prepare(change: Change) -> Prepared:
             return change, ((rows.chat_doc(chat), rows.fold(chat.title)),)
         case AnswerSaved(answer):
             return change, ((rows.answer_doc(answer),),)
+        case StyleSaved(_, _, style):
+            return change, ((rows.style_doc(style),),)
         case _:
             return change, ()
 
@@ -72,6 +78,14 @@ class Applier:
                 self._save_chat(chat, *encoded[0])
             case HeadMoved():
                 self._move_head(change)
+            case BranchKept(chat_id, leaf):
+                self.connection.execute(query("branch_keep"), (chat_id, self._pointer(self._owner(chat_id), leaf)))
+            case OriginSaved(origin):
+                self._save_origin(origin)
+            case StyleSaved(user, name):
+                self.connection.execute(query("style_save"), (user, name, *encoded[0]))
+            case StyleDeleted(user, name):
+                self.connection.execute(query("style_delete"), (user, name))
             case ChatDeleted(chat_id):
                 self._delete_chat(chat_id)
             case AnswerSaved(answer):
@@ -98,7 +112,7 @@ class Applier:
         old = self.connection.execute(query("chat_find"), (chat.id,)).fetchone()
         if old is None:
             head = self._pointer(chat.user, chat.head)
-            row = (chat.updated_at, title, doc, chat.id, chat.user, chat.created_at, head)
+            row = (chat.updated_at, title, chat.pinned, doc, chat.id, chat.user, chat.created_at, head)
             self.connection.execute(query("chat_add"), row)
             return
         user, _, _, old_doc = old
@@ -107,7 +121,7 @@ class Applier:
         origin = rows.chat_from(chat.id, user, (0.0, 0.0), None, old_doc).forked_from
         if origin != chat.forked_from:
             doc = rows.chat_doc(replace(chat, forked_from=origin))
-        self.connection.execute(query("chat_change"), (chat.updated_at, title, doc, chat.id))
+        self.connection.execute(query("chat_change"), (chat.updated_at, title, chat.pinned, doc, chat.id))
 
     def _move_head(self, move: HeadMoved) -> None:
         found = self.connection.execute(query("chat_owner"), (move.chat,)).fetchone()
@@ -122,8 +136,24 @@ class Applier:
     def _delete_chat(self, chat_id: ChatId) -> None:
         found = self.connection.execute(query("chat_owner"), (chat_id,)).fetchone()
         if found:
+            leaves = self.connection.execute(query("branches_of"), (chat_id,)).fetchall()
             self.connection.execute(query("chat_delete"), (chat_id,))
-            self._released.append(found[1])
+            self._released += [found[1], *(leaf for (leaf,) in leaves)]
+
+    def _save_origin(self, origin: Origin) -> None:
+        if self._owner(origin.chat) != origin.user:
+            raise Conflict(f"chat {origin.chat} is gone")
+        other = self.connection.execute(query("origin_owner"), (origin.user, origin.source)).fetchone()
+        if other and other[0] != origin.chat:
+            raise Conflict(f"{origin.source} has been brought already, as chat {other[0]}")
+        row = (origin.chat, origin.user, origin.source, origin.name, origin.leaf, origin.original)
+        self.connection.execute(query("origin_save"), row)
+
+    def _owner(self, chat_id: ChatId) -> UserId:
+        found = self.connection.execute(query("chat_owner"), (chat_id,)).fetchone()
+        if found is None:
+            raise Conflict(f"chat {chat_id} is gone")
+        return UserId(found[0])
 
     def _save_answer(self, answer: Answer, doc: object) -> None:
         final = answer.status.final
@@ -133,7 +163,7 @@ class Applier:
         if old and not old[2] and not final:
             raise Conflict(f"answer {answer.id} has ended")
         pointers = self._pointer(answer.user, answer.input), self._pointer(answer.user, answer.output)
-        row = (answer.kind, answer.model, answer.created_at, not final, *pointers, doc)
+        row = (answer.kind, answer.model, answer.created_at, not final, *pointers, answer.chat, doc)
         if old:
             self.connection.execute(query("answer_change"), (*row, old[0]))
             self._released += old[3:5]

@@ -34,15 +34,15 @@ def node_faults(node: Node, above: Above) -> Iterator[str]:
 def chat_faults(chat: Chat, head: UserId | None) -> Iterator[str]:
     """``head``: the user of the node that the chat's head points to, None where there is no such node."""
     if chat.head is not None and head != chat.user:
-        yield f"chat {chat.id} (user {chat.user}): its head {chat.head[:16]} is {_whose(head)}"
+        yield f"chat {chat.id} (user {chat.user}): its head {chat.head[:16]} is {whose(head)}"
 
 
 def answer_faults(answer: Answer, asked: UserId | None, output: UserId | None) -> Iterator[str]:
     """``input``, ``output``: the users of the nodes pointed to, None where there is no such node."""
     for field, pointer, found in (("input", answer.input, asked), ("output", answer.output, output)):
         if pointer is not None and found != answer.user:
-            yield f"answer {answer.id} (user {answer.user}): its {field} {pointer[:16]} is {_whose(found)}"
+            yield f"answer {answer.id} (user {answer.user}): its {field} {pointer[:16]} is {whose(found)}"
 
 
-def _whose(user: UserId | None) -> str:
-    return "missing" if user is None else f"a node of user {user}"
+def whose(user: UserId | None, what: str = "a node") -> str:
+    return "missing" if user is None else f"{what} of user {user}"

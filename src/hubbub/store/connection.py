@@ -10,7 +10,7 @@ from pathlib import Path
 from hubbub.core.errors import StorageError, StorageFull
 from hubbub.store.config import StoreConfig
 
-SQLITE_MINIMUM = (3, 31, 0)
+SQLITE_MINIMUM = (3, 34, 0)
 """What the statements need; Python 3.11 on Debian 12 brings 3.40."""
 WAL_KEPT_BYTES = 32 * 1024 * 1024
 """The write-ahead log is cut back to this after a checkpoint."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hubbub.core.errors import Conflict, NotFound
-from hubbub.core.keys import Key, KeyId, User
+from hubbub.core.keys import SESSIONS_KEPT, Key, KeyId, Session, User
 from hubbub.core.types import UserId
 
 
@@ -14,6 +14,7 @@ class MemoryKeyStore:
     def __init__(self) -> None:
         self._keys: dict[KeyId, Key] = {}
         self._users: dict[UserId, User] = {}
+        self._sessions: dict[str, Session] = {}
         self._spent: dict[tuple[KeyId, int], int] = {}
         self._revision = 0
 
@@ -43,7 +44,38 @@ class MemoryKeyStore:
         return self._keys[key]
 
     async def save_user(self, user: User) -> None:
+        if user.subject and any(o.subject == user.subject and o.id != user.id for o in self._users.values()):
+            raise Conflict("another user has this subject of the identity provider")
         self._users[user.id] = user
+        self._revision += 1
+
+    async def sessions(self) -> tuple[Session, ...]:
+        return tuple(sorted(self._sessions.values(), key=lambda session: (session.created_at, session.digest)))
+
+    async def add_session(self, session: Session) -> None:
+        if session.user not in self._users:
+            raise NotFound(f"there is no user {session.user!r}", param="user")
+        kept = [other for other in await self.sessions() if other.expires_at > session.created_at]
+        mine = [other for other in kept if other.user == session.user]
+        gone = mine[: max(0, len(mine) + 1 - SESSIONS_KEPT)]
+        self._sessions = {other.digest: other for other in kept if other not in gone}
+        self._sessions[session.digest] = session
+        self._revision += 1
+
+    async def end_sessions(self, user: UserId, *, only: str = "", but: str = "") -> None:
+        for session in list(self._sessions.values()):
+            if session.user == user and only in ("", session.digest) and session.digest != but:
+                del self._sessions[session.digest]
+        self._revision += 1
+
+    async def delete_user(self, user: UserId) -> None:
+        if user not in self._users:
+            raise NotFound(f"there is no user {user!r}", param="user")
+        gone = {name for name, key in self._keys.items() if key.user == user}
+        self._keys = {name: key for name, key in self._keys.items() if name not in gone}
+        self._spent = {(name, day): n for (name, day), n in self._spent.items() if name not in gone}
+        self._sessions = {digest: held for digest, held in self._sessions.items() if held.user != user}
+        del self._users[user]
         self._revision += 1
 
     async def record(self, used: Mapping[KeyId, float], spent: Mapping[tuple[KeyId, int], int]) -> None:

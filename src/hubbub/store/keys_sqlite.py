@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hubbub.core.errors import Conflict, NotFound, StorageError
-from hubbub.core.keys import Key, KeyId, Scope, User
+from hubbub.core.keys import SESSIONS_KEPT, Key, KeyId, Scope, Session, User
 from hubbub.core.quota import Limits
 from hubbub.core.types import UserId
 from hubbub.store.config import StoreConfig
@@ -60,9 +60,31 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              tokens INTEGER NOT NULL,
              PRIMARY KEY (key, day)) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE users ADD COLUMN admin INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE users ADD COLUMN password TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE users ADD COLUMN subject TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE users ADD COLUMN created_at REAL NOT NULL DEFAULT 0",
+        "CREATE UNIQUE INDEX users_by_subject ON users (subject) WHERE subject != ''",
+        """CREATE TABLE sessions (
+             digest TEXT NOT NULL PRIMARY KEY,
+             user TEXT NOT NULL REFERENCES users (id),
+             created_at REAL NOT NULL,
+             expires_at REAL NOT NULL) WITHOUT ROWID""",
+    ),
 )
 """Numbered steps, only ever appended to. ``PRAGMA user_version`` is how many a file has had."""
 
+SAVE_USER = """
+INSERT INTO users (id, weight, admin, password, subject, created_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET weight = excluded.weight, admin = excluded.admin, password = excluded.password,
+  subject = excluded.subject, created_at = excluded.created_at
+"""
+TRIM_SESSIONS = """
+DELETE FROM sessions WHERE user = ? AND digest NOT IN (
+  SELECT digest FROM sessions WHERE user = ? ORDER BY created_at DESC, digest DESC LIMIT ?)
+"""
+END_SESSIONS = "DELETE FROM sessions WHERE user = ? AND (? = '' OR digest = ?) AND digest != ?"
 COLUMNS = "id, user, digest, hint, scopes, label, limits, created_at, expires_at, revoked_at, used_at"
 
 
@@ -93,8 +115,8 @@ class SqliteKeyStore:
         return await self._run(lambda db: tuple(map(_key, db.execute(statement))))
 
     async def users(self) -> tuple[User, ...]:
-        statement = "SELECT id, weight FROM users ORDER BY id"
-        return await self._run(lambda db: tuple(User(UserId(name), weight) for name, weight in db.execute(statement)))
+        statement = "SELECT id, weight, admin, password, subject, created_at FROM users ORDER BY id"
+        return await self._run(lambda db: tuple(map(_user, db.execute(statement))))
 
     async def add(self, key: Key) -> None:
         def change(db: sqlite3.Connection) -> None:
@@ -122,10 +144,48 @@ class SqliteKeyStore:
 
     async def save_user(self, user: User) -> None:
         def change(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO users (id, weight) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET weight = excluded.weight",
-                (user.id, user.weight),
-            )
+            row = (user.id, user.weight, user.admin, user.password, user.subject, user.created_at)
+            try:
+                db.execute(SAVE_USER, row)
+            except sqlite3.IntegrityError:
+                raise Conflict("another user has this subject of the identity provider") from None
+            _revise(db)
+
+        await self._change(change)
+
+    async def sessions(self) -> tuple[Session, ...]:
+        statement = "SELECT digest, user, created_at, expires_at FROM sessions ORDER BY created_at, digest"
+        return await self._run(
+            lambda db: tuple(Session(digest, UserId(user), *times) for digest, user, *times in db.execute(statement))
+        )
+
+    async def add_session(self, session: Session) -> None:
+        def change(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM sessions WHERE expires_at <= ?", (session.created_at,))
+            row = (session.digest, session.user, session.created_at, session.expires_at)
+            try:
+                db.execute("INSERT INTO sessions (digest, user, created_at, expires_at) VALUES (?, ?, ?, ?)", row)
+            except sqlite3.IntegrityError:
+                raise NotFound(f"there is no user {session.user!r}", param="user") from None
+            db.execute(TRIM_SESSIONS, (session.user, session.user, SESSIONS_KEPT))
+            _revise(db)
+
+        await self._change(change)
+
+    async def end_sessions(self, user: UserId, *, only: str = "", but: str = "") -> None:
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(END_SESSIONS, (user, only, only, but))
+            _revise(db)
+
+        await self._change(change)
+
+    async def delete_user(self, user: UserId) -> None:
+        def change(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM sessions WHERE user = ?", (user,))
+            db.execute("DELETE FROM spent WHERE key IN (SELECT id FROM keys WHERE user = ?)", (user,))
+            db.execute("DELETE FROM keys WHERE user = ?", (user,))
+            if not db.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount:
+                raise NotFound(f"there is no user {user!r}", param="user")
             _revise(db)
 
         await self._change(change)
@@ -224,6 +284,11 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 def _revise(db: sqlite3.Connection) -> None:
     db.execute("UPDATE revision SET number = number + 1")
+
+
+def _user(row: tuple[Any, ...]) -> User:
+    name, weight, admin, password, subject, created_at = row
+    return User(UserId(name), weight, bool(admin), password, subject, created_at)
 
 
 def _row(key: Key) -> tuple[Any, ...]:

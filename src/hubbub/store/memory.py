@@ -1,4 +1,4 @@
-"""The store's twin: all four ports in dictionaries, for tests, simulation and ``--store :memory:``.
+"""The store's twin: all five ports in dictionaries, for tests, simulation and ``--store :memory:``.
 
 Everything happens before the first await, so that a commit is atomic by itself; an undo log takes a failing one back.
 Chats and answers are kept as documents and read anew each time, so that nobody's later change of a dictionary reaches
@@ -7,11 +7,13 @@ the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import Conflict, NotFound, StorageError
+from hubbub.core.search import has, words
 from hubbub.core.types import (
     Answer,
     AnswerId,
@@ -19,22 +21,31 @@ from hubbub.core.types import (
     ChatId,
     Delta,
     Item,
+    ItemType,
     Node,
     NodeHash,
+    Origin,
+    Style,
     UserId,
 )
 from hubbub.ports import (
     AnswerDeleted,
     AnswerQuery,
     AnswerSaved,
+    BranchKept,
     Change,
     ChatDeleted,
     ChatQuery,
     ChatSaved,
+    Glance,
     HeadMoved,
     JournalEntry,
+    LastAnswer,
     NodesAdded,
+    OriginSaved,
     Page,
+    StyleDeleted,
+    StyleSaved,
 )
 from hubbub.store import check, rows
 from hubbub.store.journal import out_of_place
@@ -53,6 +64,7 @@ class _ChatRow:
     doc: str
     title: str
     """Folded."""
+    pinned: bool
 
     def read(self) -> Chat:
         return rows.chat_from(self.id, self.user, (self.created_at, self.updated_at), self.head, self.doc)
@@ -78,6 +90,9 @@ class MemoryStore:
         self._needed: dict[NodeHash, int] = {}
         """How many children, heads and answers point to a node."""
         self._chats: dict[ChatId, _ChatRow] = {}
+        self._branches: dict[ChatId, tuple[NodeHash, ...]] = {}
+        self._origins: dict[ChatId, Origin] = {}
+        self._styles: dict[tuple[UserId, str], Style] = {}
         self._answers: dict[AnswerId, _AnswerRow] = {}
         self._journal: dict[AnswerId, list[Delta]] = {}
         self._undo: list[Callable[[], None]] = []
@@ -110,16 +125,34 @@ class MemoryStore:
 
     async def chats(self, user: UserId, query: ChatQuery) -> Page[Chat]:
         self._check_open()
-        needle = rows.fold(query.search)
+        wanted = [rows.key(word) for word in words(query.search)]
         after = self._chats.get(query.after) if query.after is not None else None
         if query.after is not None and (after is None or after.user != user):
             raise NotFound(f"there is no chat {query.after}", param="after")
-        found = [row for row in self._chats.values() if row.user == user and self._matches(row, needle)]
-        found.sort(key=lambda row: (row.updated_at, row.id), reverse=query.descending)
+        found = [row for row in self._chats.values() if row.user == user and self._matches(row, wanted)]
+        found.sort(key=lambda row: _standing(row, query), reverse=query.descending)
         if after:
-            place = (after.updated_at, after.id)
-            found = [row for row in found if _beyond((row.updated_at, row.id), place, query.descending)]
+            place = _standing(after, query)
+            found = [row for row in found if _beyond(_standing(row, query), place, query.descending)]
         return _page([row.read() for row in found[: max(query.limit, 0) + 1]], query.limit)
+
+    async def glance(self, chat: Chat, search: str = "") -> Glance:
+        path = await self.path(chat.user, chat.head)
+        last = next((n.item for n in reversed(path[-rows.GLANCE_ITEMS :]) if n.item.type is ItemType.MESSAGE), None)
+        wanted = [rows.key(word) for word in words(search)]
+        found = next((n.item for n in reversed(path) if wanted and has(rows.fold(n.item.text), wanted)), None)
+        return Glance(len(path), last, self._last_answer(chat), found)
+
+    def _last_answer(self, chat: Chat) -> LastAnswer | None:
+        theirs = [row.answer for row in self._answers.values() if row.answer.user == chat.user]
+        said = [answer for answer in theirs if chat.head is not None and answer.output == chat.head]
+        found = (said or [answer for answer in theirs if answer.chat == chat.id])[-1:]
+        return LastAnswer(found[0].id, found[0].status, found[0].usage) if found else None
+
+    async def styles(self, user: UserId) -> Mapping[str, Style]:
+        self._check_open()
+        mine = {name: style for (owner, name), style in self._styles.items() if owner == user}
+        return dict(sorted(mine.items()))
 
     async def answer(self, user: UserId, answer: AnswerId) -> Answer | None:
         self._check_open()
@@ -162,6 +195,32 @@ class MemoryStore:
             return ()
         return self._walk(min(reached, key=lambda node_hash: self._nodes[node_hash][0]))
 
+    # Beginnings -----------------------------------------------------------------------------------------------------
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        self._check_open()
+        row = self._chats.get(chat)
+        return self._branches.get(chat, ()) if row and row.user == user else ()
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        self._check_open()
+        row = self._chats.get(chat)
+        if row is None or row.user != user:
+            raise NotFound(f"there is no conversation {chat!r}", param="conversation")
+        leaves = self._branches.get(chat, ())
+        found = {node.hash: node for end in (row.head, *leaves) for node in self._walk(end)}
+        twigs = [Twig(node.hash, node.parent, node.item.id, self._nodes[node.hash][0]) for node in found.values()]
+        return ChatTree(row.head, leaves, twigs)
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
+        self._check_open()
+        found = self._origins.get(chat)
+        return found if found and found.user == user else None
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        self._check_open()
+        return self._brought(user, source)
+
     # Journal --------------------------------------------------------------------------------------------------------
 
     async def append(self, entries: Sequence[JournalEntry]) -> None:
@@ -192,6 +251,11 @@ class MemoryStore:
             faults += check.node_faults(node, (above.user, above.depth) if above else None)
         for chat in self._chats.values():
             faults += check.chat_faults(chat.read(), self._owner(chat.head))
+            faults += [
+                f"branch of chat {chat.id} (user {chat.user}): its leaf {leaf[:16]} is {check.whose(self._owner(leaf))}"
+                for leaf in self._branches.get(chat.id, ())
+                if self._owner(leaf) != chat.user
+            ]
         for row in self._answers.values():
             faults += check.answer_faults(row.read(), *map(self._owner, row.pointers))
         return tuple(faults)
@@ -223,11 +287,16 @@ class MemoryStore:
                 self._point(row.user, (after,), (before,))
                 self._put(self._chats, chat_id, replace(row, head=after, updated_at=at))
                 released.append(before)
+            case BranchKept(chat_id, leaf):
+                self._keep_branch(chat_id, leaf)
+            case OriginSaved(origin):
+                self._save_origin(origin)
+            case StyleSaved(user, name, style):
+                self._put(self._styles, (user, name), style)
+            case StyleDeleted(user, name):
+                self._put(self._styles, (user, name), _ABSENT)
             case ChatDeleted(chat_id):
-                if chat_id in self._chats:
-                    self._point(self._chats[chat_id].user, (), (self._chats[chat_id].head,))
-                    released.append(self._chats[chat_id].head)
-                    self._put(self._chats, chat_id, _ABSENT)
+                released += self._delete_chat(chat_id)
             case AnswerSaved(answer):
                 released += self._save_answer(answer)
             case AnswerDeleted(answer_id):
@@ -262,8 +331,35 @@ class MemoryStore:
         created, head = (old.created_at, old.head) if old else (float(chat.created_at), chat.head)
         kept = replace(chat, forked_from=old.read().forked_from) if old else chat
         doc, title = rows.chat_doc(kept), rows.fold(chat.title)
-        row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title)
+        row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title, chat.pinned)
         self._put(self._chats, chat.id, row)
+
+    def _keep_branch(self, chat_id: ChatId, leaf: NodeHash) -> None:
+        if chat_id not in self._chats:
+            raise Conflict(f"chat {chat_id} is gone")
+        kept = self._branches.get(chat_id, ())
+        if leaf not in kept:
+            self._point(self._chats[chat_id].user, (leaf,), ())
+            self._put(self._branches, chat_id, (*kept, leaf))
+
+    def _save_origin(self, origin: Origin) -> None:
+        row = self._chats.get(origin.chat)
+        if row is None or row.user != origin.user:
+            raise Conflict(f"chat {origin.chat} is gone")
+        other = self._brought(origin.user, origin.source)
+        if other and other.chat != origin.chat:
+            raise Conflict(f"{origin.source} has been brought already, as chat {other.chat}")
+        self._put(self._origins, origin.chat, origin)
+
+    def _delete_chat(self, chat_id: ChatId) -> tuple[NodeHash | None, ...]:
+        if chat_id not in self._chats:
+            return ()
+        gone = (self._chats[chat_id].head, *self._branches.get(chat_id, ()))
+        self._point(self._chats[chat_id].user, (), gone)
+        self._put(self._chats, chat_id, _ABSENT)
+        self._put(self._branches, chat_id, _ABSENT)
+        self._put(self._origins, chat_id, _ABSENT)
+        return gone
 
     def _save_answer(self, answer: Answer) -> tuple[NodeHash | None, ...]:
         old = self._answers.get(answer.id)
@@ -317,6 +413,9 @@ class MemoryStore:
     def _owner(self, node_hash: NodeHash | None) -> UserId | None:
         return self._nodes[node_hash][1].user if node_hash in self._nodes else None
 
+    def _brought(self, user: UserId, source: str) -> Origin | None:
+        return next((o for o in self._origins.values() if (o.user, o.source) == (user, source)), None)
+
     def _walk(self, head: NodeHash | None, last: int | None = None) -> tuple[Node, ...]:
         path: list[Node] = []
         while head is not None and (last is None or len(path) < last):
@@ -324,10 +423,8 @@ class MemoryStore:
             head = path[-1].parent
         return tuple(reversed(path))
 
-    def _matches(self, row: _ChatRow, needle: str) -> bool:
-        if not needle or needle in row.title:
-            return True
-        return any(needle in rows.fold(node.item.text) for node in self._walk(row.head))
+    def _matches(self, row: _ChatRow, wanted: Sequence[str]) -> bool:
+        return has(row.title, wanted) or any(has(rows.fold(node.item.text), wanted) for node in self._walk(row.head))
 
 
 def _set(table: dict[Any, Any], key: object, value: object) -> None:
@@ -343,7 +440,12 @@ def _wanted(answer: Answer, query: AnswerQuery) -> bool:
     return all(answer.metadata.get(key) == value for key, value in query.metadata)
 
 
-def _beyond(row: tuple[float, str], place: tuple[float, str], descending: bool) -> bool:
+def _standing(row: _ChatRow, query: ChatQuery) -> tuple[bool, float, str]:
+    rank = (row.pinned if query.descending else not row.pinned) if query.pinned_first else False
+    return rank, row.updated_at, row.id
+
+
+def _beyond(row: tuple[Any, ...], place: tuple[Any, ...], descending: bool) -> bool:
     return row < place if descending else row > place
 
 

@@ -4,10 +4,13 @@ A fresh database is one at step 0, so a new one and an old one take the same roa
 with its line in the table ``migrations``: a kill between two steps is made good by the next start.
 
     nodes       one row an item, linked to its parent; ``num`` is for joins, ``hash`` is its name
-    node_texts  the same texts folded, for search
+    node_texts  the same texts folded; node_search is the index over them, kept by triggers
     chats       a pointer into the tree each
     answers     one run of the model each; ``live`` until it has ended; numbers are never used twice, as the journal
                 knows answers by them
+    branches    leaves beside a chat's path that are kept with it
+    styles      those a user keeps by a name
+    origins     where a chat was brought from; ``leaf`` is a hash and keeps nothing
     journal     batches of deltas of live answers (see journal.py); ``answer`` where a row is of one answer alone
 """
 
@@ -75,7 +78,59 @@ M001 = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (M001,)
+M002 = Migration(
+    "m002_brought",
+    (
+        """CREATE TABLE branches (
+             chat TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+             leaf INTEGER NOT NULL REFERENCES nodes (num),
+             PRIMARY KEY (chat, leaf))""",
+        "CREATE INDEX branches_by_leaf ON branches (leaf)",
+        """CREATE TABLE origins (
+             chat TEXT NOT NULL PRIMARY KEY REFERENCES chats (id) ON DELETE CASCADE,
+             user TEXT NOT NULL,
+             source TEXT NOT NULL,
+             name TEXT NOT NULL,
+             leaf TEXT,
+             original BLOB NOT NULL,
+             UNIQUE (user, source))""",
+    ),
+)
+
+M003 = Migration(
+    "m003_lists",
+    (
+        "ALTER TABLE chats ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX chats_pinned ON chats (user, pinned, updated_at, id)",
+        "ALTER TABLE answers ADD COLUMN chat TEXT",
+        "UPDATE answers SET chat = json_extract(doc, '$.chat')",
+        "CREATE INDEX answers_by_chat ON answers (chat, num) WHERE chat IS NOT NULL",
+        """CREATE TABLE styles (
+             user TEXT NOT NULL,
+             name TEXT NOT NULL,
+             doc TEXT NOT NULL,
+             PRIMARY KEY (user, name)) WITHOUT ROWID""",
+    ),
+)
+
+M004 = Migration(
+    "m004_search",
+    (
+        # Pieces of three characters find any part of a word in any script. Where they stand in a text is not kept: what
+        # they find is looked at again (instr), and the index is half as large.
+        """CREATE VIRTUAL TABLE node_search USING fts5 (
+             folded, content='node_texts', content_rowid='num', tokenize='trigram', detail='none')""",
+        """CREATE TRIGGER node_texts_added AFTER INSERT ON node_texts BEGIN
+             INSERT INTO node_search (rowid, folded) VALUES (new.num, new.folded);
+           END""",
+        """CREATE TRIGGER node_texts_gone AFTER DELETE ON node_texts BEGIN
+             INSERT INTO node_search (node_search, rowid, folded) VALUES ('delete', old.num, old.folded);
+           END""",
+        "INSERT INTO node_search (node_search) VALUES ('rebuild')",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (M001, M002, M003, M004)
 
 
 def level(connection: sqlite3.Connection) -> int:

@@ -23,6 +23,12 @@ def query(name: str) -> str:
     return _STATEMENTS[name]
 
 
-def page_query(name: str, *, descending: bool) -> str:
+def page_query(name: str, *, descending: bool, pinned_first: bool = False, hits: str = "") -> str:
+    """``hits``: the statement that names the nodes a search has found."""
     after, order = ("<", "DESC") if descending else (">", "ASC")
-    return _STATEMENTS[name].format(after=after, order=order)
+    rank = place = ranked = ""
+    if pinned_first:
+        rank, place = ("chats.pinned, ", ":pinned, ") if descending else ("1 - chats.pinned, ", "1 - :pinned, ")
+        ranked = rank.replace(",", f" {order},")
+    found = _STATEMENTS[hits] if hits else ""
+    return _STATEMENTS[name].format(after=after, order=order, rank=rank, place=place, ranked=ranked, hits=found)

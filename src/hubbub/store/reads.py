@@ -8,11 +8,27 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from hubbub.core import search
+from hubbub.core.branches import ChatTree, Twig
 from hubbub.core.errors import NotFound, StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
-from hubbub.ports import AnswerQuery, ChatQuery, Page
+from hubbub.core.types import (
+    Answer,
+    AnswerId,
+    Chat,
+    ChatId,
+    Delta,
+    Item,
+    ItemType,
+    Node,
+    NodeHash,
+    Origin,
+    Style,
+    UserId,
+)
+from hubbub.ports import AnswerQuery, ChatQuery, Glance, Page
 from hubbub.store import journal, rows
 from hubbub.store.queries import page_query, query
+from hubbub.store.rows import GLANCE_ITEMS
 
 Row = TypeVar("Row")
 
@@ -25,12 +41,42 @@ def chat(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Chat 
 def chats(connection: sqlite3.Connection, user: UserId, wanted: ChatQuery) -> Page[Chat]:
     params = _place(connection, user, "chat", wanted.after, descending=wanted.descending)
     params["rows"] = max(wanted.limit, 0) + 1
-    name = "chats_page"
-    if wanted.search:
-        name = "chats_search"
-        params["needle"] = rows.fold(wanted.search)
-    found = connection.execute(page_query(name, descending=wanted.descending), params).fetchall()
+    name, hits = "chats_page", ""
+    words = _words(wanted.search)
+    if words:
+        params["words"] = rows.dumps(words)
+        params["grams"] = " AND ".join(map(_quoted, search.grams(words)))
+        name, hits = "chats_search", "hits_by_index" if params["grams"] else "hits_by_reading"
+    statement = page_query(name, descending=wanted.descending, pinned_first=wanted.pinned_first, hits=hits)
+    found = connection.execute(statement, params).fetchall()
     return _page([_chat(row) for row in found], wanted.limit)
+
+
+def glance(connection: sqlite3.Connection, of: Chat, wanted: str) -> Glance:
+    params = {"user": rows.key(of.user), "chat": rows.key(of.id), "head": of.head}
+    nodes = path(connection, of.user, of.head, GLANCE_ITEMS) if of.head else ()
+    last = next((node.item for node in reversed(nodes) if node.item.type is ItemType.MESSAGE), None)
+    answered = connection.execute(query("answer_last"), params).fetchone()
+    words = _words(wanted)
+    found = None
+    if words and of.head:
+        params["words"] = rows.dumps(words)
+        row = connection.execute(query("passage"), params).fetchone()
+        found = rows.node_from(of.user, row[0], None, row[1], json.loads(row[2])).item if row else None
+    return Glance(nodes[-1].depth if nodes else 0, last, rows.last_answer_from(*answered) if answered else None, found)
+
+
+def styles(connection: sqlite3.Connection, user: UserId) -> dict[str, Style]:
+    found = connection.execute(query("styles"), (rows.key(user),)).fetchall()
+    return {name: Style(*json.loads(doc)) for name, doc in found}
+
+
+def _words(wanted: str) -> list[str]:
+    return [rows.key(word) for word in search.words(wanted)]
+
+
+def _quoted(gram: str) -> str:
+    return '"' + gram.replace('"', '""') + '"'
 
 
 def answer(connection: sqlite3.Connection, user: UserId, answer_id: AnswerId) -> Answer | None:
@@ -75,6 +121,29 @@ def match(connection: sqlite3.Connection, user: UserId, items: Sequence[Item]) -
     return path(connection, user, NodeHash(row[0])) if row else ()
 
 
+def branches(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> tuple[NodeHash, ...]:
+    found = connection.execute(query("branches"), {"id": rows.key(chat_id), "user": rows.key(user)}).fetchall()
+    return tuple(NodeHash(leaf) for (leaf,) in found)
+
+
+def chat_tree(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> ChatTree:
+    found = chat(connection, user, chat_id)
+    if found is None:
+        raise NotFound(f"there is no conversation {chat_id!r}", param="conversation")
+    twigs = [Twig(*row) for row in connection.execute(query("chat_tree"), {"chat": found.id})]
+    return ChatTree(found.head, branches(connection, user, chat_id), twigs)
+
+
+def origin(connection: sqlite3.Connection, user: UserId, chat_id: ChatId) -> Origin | None:
+    row = connection.execute(query("origin"), {"id": rows.key(chat_id), "user": rows.key(user)}).fetchone()
+    return Origin(*row) if row else None
+
+
+def brought(connection: sqlite3.Connection, user: UserId, source: str) -> Origin | None:
+    row = connection.execute(query("brought"), {"user": rows.key(user), "source": rows.key(source)}).fetchone()
+    return Origin(*row) if row else None
+
+
 def entries(connection: sqlite3.Connection, answer_id: AnswerId) -> tuple[Delta, ...]:
     live = connection.execute(query("journal_number"), (rows.key(answer_id),)).fetchone()
     if live is None:
@@ -100,11 +169,11 @@ def _place(
 ) -> dict[str, Any]:
     """Where a page starts: beyond the cursor's row, or beyond all rows at the end it starts from."""
     if after is None:
-        return {"user": rows.key(user), "time": math.inf if descending else -math.inf, "id": ""}
+        return {"user": rows.key(user), "time": math.inf if descending else -math.inf, "id": "", "pinned": 2}
     row = connection.execute(query(f"{what}_cursor"), {"id": rows.key(after), "user": rows.key(user)}).fetchone()
     if row is None:
         raise NotFound(f"there is no {what} {after}", param="after")
-    return {"user": rows.key(user), "time": row[0], "id": row[1]}
+    return {"user": rows.key(user), "time": row[0], "id": row[1], "pinned": row[2]}
 
 
 def _chat(row: tuple[Any, ...]) -> Chat:

@@ -16,6 +16,7 @@ import msgspec
 from hubbub.core.tree import canonical, item_body, item_from_body
 from hubbub.core.types import (
     Answer,
+    AnswerId,
     AnswerKind,
     AnswerStatus,
     Asked,
@@ -33,6 +34,7 @@ from hubbub.core.types import (
     Usage,
     UserId,
 )
+from hubbub.ports import LastAnswer
 
 _SAMPLING = tuple(entry.name for entry in dataclasses.fields(Sampling))
 
@@ -74,21 +76,31 @@ def node_from(user: UserId, node_hash: str, parent: str | None, depth: int, doc:
     return Node(NodeHash(node_hash), above, depth, user, item_from_body(ItemId(item_id), body), created_at)
 
 
+GLANCE_ITEMS = 8
+"""How far from the end a chat's last message is looked for: a model calls tools and is answered meanwhile."""
+
+
+def style_doc(style: Style) -> str:
+    return dumps(_style(style))
+
+
+def _style(style: Style) -> list[Json]:
+    return [style.system_prompt, style.model, style.temperature, style.top_p, style.max_tokens, style.adapter]
+
+
+def last_answer_from(answer_id: str, status: str, usage: str) -> LastAnswer:
+    return LastAnswer(AnswerId(answer_id), AnswerStatus(status), Usage(*json.loads(usage)))
+
+
 def chat_doc(chat: Chat) -> str:
-    style = chat.style
     return dumps(
         {
             "title": chat.title,
-            "style": [
-                style.system_prompt,
-                style.model,
-                style.temperature,
-                style.top_p,
-                style.max_tokens,
-                style.adapter,
-            ],
+            "style": _style(chat.style),
             "metadata": dict(chat.metadata),
             "forked_from": chat.forked_from,
+            "pinned": chat.pinned,
+            "named": chat.named,
         }
     )
 
@@ -106,6 +118,8 @@ def chat_from(chat_id: ChatId, user: UserId, times: tuple[float, float], head: N
         style=Style(*fields["style"]),
         metadata=fields["metadata"],
         forked_from=fields["forked_from"],
+        pinned=fields.get("pinned", False),
+        named=fields.get("named", bool(fields["title"])),  # of an older Hubbub: it stays as it is
     )
 
 

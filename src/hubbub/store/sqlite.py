@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hubbub.core.branches import ChatTree
 from hubbub.core.errors import StorageError
-from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, UserId
-from hubbub.ports import AnswerQuery, Change, ChatQuery, JournalEntry, Page
+from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Item, Node, NodeHash, Origin, Style, UserId
+from hubbub.ports import AnswerQuery, Change, ChatQuery, Glance, JournalEntry, Page
 from hubbub.store import audit, reads
 from hubbub.store.changes import prepare
 from hubbub.store.config import StoreConfig
@@ -76,6 +77,12 @@ class SqliteStore:
     async def chats(self, user: UserId, query: ChatQuery) -> Page[Chat]:
         return await self._open_readers().run(reads.chats, user, query)
 
+    async def glance(self, chat: Chat, search: str = "") -> Glance:
+        return await self._open_readers().run(reads.glance, chat, search)
+
+    async def styles(self, user: UserId) -> Mapping[str, Style]:
+        return await self._open_readers().run(reads.styles, user)
+
     async def answer(self, user: UserId, answer: AnswerId) -> Answer | None:
         return await self._open_readers().run(reads.answer, user, answer)
 
@@ -90,6 +97,20 @@ class SqliteStore:
 
     async def match(self, user: UserId, items: Sequence[Item]) -> tuple[Node, ...]:
         return await self._open_readers().run(reads.match, user, tuple(items))
+
+    # Beginnings -----------------------------------------------------------------------------------------------------
+
+    async def branches(self, user: UserId, chat: ChatId) -> tuple[NodeHash, ...]:
+        return await self._open_readers().run(reads.branches, user, chat)
+
+    async def chat_tree(self, user: UserId, chat: ChatId) -> ChatTree:
+        return await self._open_readers().run(reads.chat_tree, user, chat)
+
+    async def origin(self, user: UserId, chat: ChatId) -> Origin | None:
+        return await self._open_readers().run(reads.origin, user, chat)
+
+    async def brought(self, user: UserId, source: str) -> Origin | None:
+        return await self._open_readers().run(reads.brought, user, source)
 
     # Journal --------------------------------------------------------------------------------------------------------
 

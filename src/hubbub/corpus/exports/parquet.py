@@ -13,6 +13,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.corpus.exports.corpus import Corpus, whole_file
 from hubbub.corpus.record import Record
 
+SOURCE = "hubbub.sha256"
 GROUP = 10_000
 """Rows of one row group: about 10 MB of text of 1 kB a record, which is what is held in memory."""
 
@@ -25,20 +26,33 @@ def export_parquet(corpus: Corpus, to: Path) -> Path:
     return path
 
 
-def write_parquet(records: Iterable[Record], path: Path) -> int:
-    """How many rows were written. Raises ConfigError without pyarrow."""
+def write_parquet(records: Iterable[Record], path: Path, *, source: str = "") -> int:
+    """How many rows were written. ``source``: the SHA-256 of what they are made from. Raises ConfigError without
+    pyarrow."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise ConfigError("Parquet needs pyarrow: pip install 'hubbub[corpus]'") from None
-    schema = _schema(pyarrow)
+    schema = _schema(pyarrow).with_metadata({SOURCE: source} if source else {})
     count = 0
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for rows in _groups(map(_row, records)):
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
             count += len(rows)
     return count
+
+
+def made_from(path: Path) -> str:
+    """The ``source`` that a file was written with; "" for what is no Parquet of ours."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    except pyarrow.ArrowInvalid:
+        return ""
+    return bytes(metadata.get(SOURCE.encode(), b"")).decode()
 
 
 def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -31,6 +31,15 @@ class SamplingDefaults:
     repetition_penalty: float = 1.0
 
 
+_ADVICE = {
+    "smollm2": SamplingDefaults(0.2, 0.9),
+    "qwen2.5": SamplingDefaults(0.7, 0.8, 20, 1.05),
+    "qwen3": SamplingDefaults(0.6, 0.95, 20),
+}
+"""By family, for GGUF files, few of which carry their makers' advice: generation_config.json of Qwen2.5-7B-Instruct and
+Qwen3-0.6B, the model card of SmolLM2-135M-Instruct. A small model drawn from at 1.0 says hardly a straight sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """``special``: text of every special token to its id. ``weight_bytes``: of the files, as stored."""
@@ -113,12 +122,7 @@ def _from_gguf(path: Path) -> ModelInfo:
         pre_tokenizer=str(header.get("tokenizer.ggml.pre", "")),
         chat_template=header.get("tokenizer.chat_template"),
         token_names=names,
-        defaults=SamplingDefaults(
-            temperature=float(size("general.sampling.temp", 1.0)),
-            top_p=float(size("general.sampling.top_p", 1.0)),
-            top_k=int(size("general.sampling.top_k", 0)),
-            repetition_penalty=float(size("general.sampling.penalty_repeat", 1.0)),
-        ),
+        defaults=_header_defaults(header),
     )
 
 
@@ -177,6 +181,18 @@ def _folder_template(path: Path, tokenizer: dict[str, Any]) -> str | None:
     if isinstance(template, list):
         template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
     return template
+
+
+def _header_defaults(header: dict[str, Any]) -> SamplingDefaults:
+    """What the file says itself; else what is known of its family."""
+    name = str(header.get("general.basename") or header.get("general.name") or "").lower().replace(" ", "")
+    advised = next((advice for family, advice in _ADVICE.items() if name.startswith(family)), SamplingDefaults())
+    return SamplingDefaults(
+        temperature=float(header.get("general.sampling.temp", advised.temperature)),
+        top_p=float(header.get("general.sampling.top_p", advised.top_p)),
+        top_k=int(header.get("general.sampling.top_k", advised.top_k)),
+        repetition_penalty=float(header.get("general.sampling.penalty_repeat", advised.repetition_penalty)),
+    )
 
 
 def _folder_defaults(generation: dict[str, Any]) -> SamplingDefaults:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from hubbub.core.types import EngineState
 from hubbub.gateway.call import AnyCall, Call, NoQuery
-from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineOut, EngineRestart
+from hubbub.gateway.wire.base import In
+from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineLog, EngineOut, EngineRestart
 from hubbub.runtime.engine_room import EngineView
 
 ABSENT = EngineState(models=(), context_window=0, max_sequences=0, kv_tokens=0)
+
+
+class LogQuery(In, frozen=True, kw_only=True):
+    lines: Annotated[int, Meta(ge=1, le=2000)] = 200
 
 
 async def index(call: Call[None, NoQuery]) -> EngineList:
@@ -16,6 +25,11 @@ async def index(call: Call[None, NoQuery]) -> EngineList:
 
 async def retrieve(call: Call[None, NoQuery]) -> EngineOut:
     return _told(call)
+
+
+async def log(call: Call[None, LogQuery]) -> EngineLog:
+    name = call.arg("engine")
+    return EngineLog(id=name, lines=await call.gateway.engines.log(name, call.query.lines))
 
 
 async def drain(call: Call[EngineDrain, NoQuery]) -> EngineOut:

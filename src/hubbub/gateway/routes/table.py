@@ -9,7 +9,26 @@ from typing import Any
 
 from hubbub.core.keys import Scope
 from hubbub.gateway.call import AnyCall, NoQuery
-from hubbub.gateway.routes import batches, chats, completions, conversations, engines, files, plan, responses, server
+from hubbub.gateway.routes import (
+    batches,
+    broadcast,
+    chats,
+    completions,
+    conversations,
+    corpora,
+    engines,
+    exchange,
+    files,
+    live,
+    members,
+    oidc,
+    plan,
+    responses,
+    room,
+    server,
+    session,
+    styles,
+)
 from hubbub.gateway.routes.conversations import IncludeQuery
 from hubbub.gateway.routes.responses import ItemsQuery
 from hubbub.gateway.wire.base import Listed
@@ -21,7 +40,19 @@ from hubbub.gateway.wire.chat_completions import (
     CompletionUpdate,
     StoredMessage,
 )
-from hubbub.gateway.wire.chats import ChatCreate, ChatDeleted, ChatOut, ChatUpdate, ForkCreate
+from hubbub.gateway.wire.chats import (
+    BranchTurn,
+    Broadcast,
+    BroadcastOut,
+    ChatCreate,
+    ChatDeleted,
+    ChatOut,
+    ChatUpdate,
+    ForkCreate,
+    SavedStyle,
+    StyleDeleted,
+    StyleIn,
+)
 from hubbub.gateway.wire.conversations import (
     ConversationCreate,
     ConversationDeleted,
@@ -29,17 +60,44 @@ from hubbub.gateway.wire.conversations import (
     ConversationUpdate,
     ItemsCreate,
 )
-from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineOut, EngineRestart
+from hubbub.gateway.wire.corpora import (
+    CorpusCreate,
+    CorpusDeleted,
+    CorpusList,
+    CorpusOut,
+    RecipeCheck,
+    RecipeChecked,
+    RecipeList,
+    RecordList,
+)
+from hubbub.gateway.wire.engines import EngineDrain, EngineList, EngineLog, EngineOut, EngineRestart
+from hubbub.gateway.wire.exchange import ImportOut
 from hubbub.gateway.wire.files import FileDeleted, FileForm, FileOut
 from hubbub.gateway.wire.items import ItemOut
+from hubbub.gateway.wire.members import (
+    KeyCreate,
+    KeyList,
+    KeyMade,
+    KeyOut,
+    PasswordChange,
+    SessionCreate,
+    SessionFirst,
+    SessionOut,
+    UserCreate,
+    UserDeleted,
+    UserList,
+    UserOut,
+    UserUpdate,
+)
 from hubbub.gateway.wire.models import ModelList, ModelOut
 from hubbub.gateway.wire.plan import PlanCreate
 from hubbub.gateway.wire.responses import InputTokens, InputTokensCreate, ResponseCreate, ResponseDeleted, ResponseOut
+from hubbub.gateway.wire.room import RoomOut
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``body`` None: the request has none. ``form``: what it has instead, which the handler reads. ``answer`` None: no JSON of ours. ``scopes``: what a key must have one of;
+    """``body`` None: the request has none. ``form``, ``upload`` (a file as it is): what it has instead, which the handler reads. ``answer`` None: no JSON of ours; with ``streams``, a stream always. ``scopes``: what a key must have one of;
     none: the route is open to all."""
 
     method: str
@@ -52,15 +110,19 @@ class Route:
     streams: bool = False
     scopes: tuple[Scope, ...] = ()
     form: Any = None
+    upload: bool = False
 
 
 _COMPLETION = "/v1/chat/completions/{completion_id}"
 _RESPONSE = "/v1/responses/{response_id}"
 _CONVERSATION = "/v1/conversations/{conversation_id}"
 _CHAT = "/v1/chats/{conversation_id}"
+_STYLE = "/v1/styles/{style}"
 _FILE = "/v1/files/{file_id}"
 _BATCH = "/v1/batches/{batch_id}"
 _ENGINE = "/v1/engines/{engine}"
+_CORPUS = "/v1/corpora/{name}"
+_USER = "/v1/users/{user_name}"
 _ITEMS = Listed[ItemOut]
 _READ, _WRITE, _BULK, _ADMIN = (Scope.READ,), (Scope.CHAT,), (Scope.BULK,), (Scope.ADMIN,)
 _ASK = _WRITE + _BULK
@@ -95,11 +157,22 @@ ROUTES: tuple[Route, ...] = (
 
     Route("GET", "/v1/chats", chats.index, "Chats by last change", Listed[ChatOut], query=chats.ListQuery, scopes=_READ),
     Route("POST", "/v1/chats", chats.create, "Make a chat", ChatOut, ChatCreate, scopes=_WRITE),
+    Route("POST", "/v1/chats/import", exchange.bring, "Bring chats: ChatGPT's export, Nexus notes, our own JSON; a .zip of them", ImportOut, query=exchange.ImportQuery, scopes=_WRITE, upload=True),
+    Route("GET", "/v1/chats/export", exchange.every, "All chats as a .zip: JSON, Markdown or Nexus notes", query=exchange.ExportQuery, scopes=_READ),
+    Route("POST", "/v1/chats/broadcast", broadcast.create, "One question to many chats", BroadcastOut, Broadcast, scopes=_WRITE),
     Route("GET", _CHAT, chats.retrieve, "A chat", ChatOut, scopes=_READ),
     Route("PATCH", _CHAT, chats.update, "Change title, style or metadata", ChatOut, ChatUpdate, scopes=_WRITE),
     Route("DELETE", _CHAT, chats.delete, "Delete it", ChatDeleted, scopes=_WRITE),
     Route("POST", _CHAT + "/fork", chats.fork, "A second chat with the same beginning", ChatOut, ForkCreate, scopes=_WRITE),
-    Route("GET", _CHAT + "/items", chats.items, "Its items", _ITEMS, query=ItemsQuery, scopes=_READ),
+    Route("GET", _CHAT + "/export", exchange.one, "It as JSON, Markdown or a Nexus note", query=exchange.ExportQuery, scopes=_READ),
+    Route("POST", _CHAT + "/branch", chats.branch, "Show the latest branch that has an item", ChatOut, BranchTurn, scopes=_WRITE),
+    Route("GET", _CHAT + "/items", chats.items, "Its items; with branches, those beside each", _ITEMS, query=chats.ChatItemsQuery, scopes=_READ),
+
+    Route("GET", "/v1/styles", styles.index, "Styles that you keep", Listed[SavedStyle], scopes=_READ),
+    Route("PUT", _STYLE, styles.save, "Keep a style, or change it", SavedStyle, StyleIn, scopes=_WRITE),
+    Route("DELETE", _STYLE, styles.delete, "Delete it", StyleDeleted, scopes=_WRITE),
+
+    Route("GET", "/v1/live", live.follow, "All that happens in your chats, as it happens", streams=True, scopes=_READ),
 
     Route("POST", "/v1/files", files.create, "Upload a file", FileOut, form=FileForm, scopes=_ASK),
     Route("GET", "/v1/files", files.index, "Files by creation", Listed[FileOut], query=files.ListQuery, scopes=_READ),
@@ -112,11 +185,40 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _BATCH, batches.retrieve, "A batch", BatchOut, scopes=_READ),
     Route("POST", _BATCH + "/cancel", batches.cancel, "End it, and keep what is done", BatchOut, scopes=_ASK),
 
+    Route("GET", "/v1/recipes", corpora.recipes, "The recipes that come with Hubbub", RecipeList, scopes=_READ),
+    Route("POST", "/v1/recipes/check", corpora.check, "What is wrong with a recipe, or its first prompts", RecipeChecked, RecipeCheck, scopes=_READ),
+    Route("GET", "/v1/corpora", corpora.index, "Corpora, newest first", CorpusList, scopes=_READ),
+    Route("POST", "/v1/corpora", corpora.create, "Write a corpus from a recipe, on what chats leave", CorpusOut, CorpusCreate, scopes=_BULK),
+    Route("GET", _CORPUS, corpora.retrieve, "How a corpus stands", CorpusOut, scopes=_READ),
+    Route("DELETE", _CORPUS, corpora.delete, "Delete it with all that it holds", CorpusDeleted, scopes=_BULK),
+    Route("POST", _CORPUS + "/pause", corpora.pause, "Send nothing more until it is resumed", CorpusOut, scopes=_BULK),
+    Route("POST", _CORPUS + "/resume", corpora.resume, "Go on where it was paused, stopped or failed", CorpusOut, scopes=_BULK),
+    Route("POST", _CORPUS + "/stop", corpora.stop, "End it, and keep what is done", CorpusOut, scopes=_BULK),
+    Route("GET", _CORPUS + "/records", corpora.records, "Its records, as they come", RecordList, query=corpora.RecordQuery, scopes=_READ),
+    Route("GET", _CORPUS + "/site/{path:.*}", corpora.site, "A page of its hypertext", scopes=_READ),
+
     Route("POST", "/v1/plan", plan.create, "How many chats fit, how fast, how long for a gigabyte", dict[str, Any], PlanCreate, scopes=_READ),
+    Route("GET", "/v1/room", room.retrieve, "How the server does, now and over the last 10 minutes", RoomOut, scopes=_READ),
     Route("GET", "/v1/engines", engines.index, "Every engine, its health and its load", EngineList, scopes=_ADMIN),
     Route("GET", _ENGINE, engines.retrieve, "One engine", EngineOut, scopes=_ADMIN),
+    Route("GET", _ENGINE + "/log", engines.log, "The last lines that its process printed", EngineLog, query=engines.LogQuery, scopes=_ADMIN),
     Route("POST", _ENGINE + "/drain", engines.drain, "Give it nothing new; with undo, again", EngineOut, EngineDrain, scopes=_ADMIN),
     Route("POST", _ENGINE + "/restart", engines.restart, "Restart it when it has ended its work; with force, now", EngineOut, EngineRestart, scopes=_ADMIN),
+
+    Route("GET", "/v1/session", session.retrieve, "Who one is here, and how to sign in", SessionOut),
+    Route("POST", "/v1/session", session.create, "Sign in", SessionOut, SessionCreate),
+    Route("DELETE", "/v1/session", session.delete, "Sign out", SessionOut),
+    Route("POST", "/v1/session/first", session.first, "Make the first admin, with the code that the server printed", SessionOut, SessionFirst),
+    Route("POST", "/v1/session/password", session.password, "Change one's password", SessionOut, PasswordChange, scopes=_READ),
+    Route("GET", "/auth/oidc/start", oidc.start, "Sign in by the identity provider"),
+    Route("GET", "/auth/oidc/callback", oidc.callback, "Where it sends the browser back to", query=oidc.CallbackQuery),
+    Route("GET", "/v1/users", members.users, "All users", UserList, scopes=_ADMIN),
+    Route("POST", "/v1/users", members.create_user, "Make a user", UserOut, UserCreate, scopes=_ADMIN),
+    Route("PATCH", _USER, members.update_user, "Change password, weight, or whether it is an admin", UserOut, UserUpdate, scopes=_ADMIN),
+    Route("DELETE", _USER, members.delete_user, "Delete it with its keys", UserDeleted, scopes=_ADMIN),
+    Route("GET", "/v1/keys", members.keys, "One's keys; an admin's: all", KeyList, scopes=_READ),
+    Route("POST", "/v1/keys", members.create_key, "Make a key, which is shown this once", KeyMade, KeyCreate, scopes=_READ),
+    Route("DELETE", "/v1/keys/{key_id}", members.revoke_key, "Revoke it", KeyOut, scopes=_READ),
 
     Route("GET", "/health", server.health, "Whether it can answer, and by what"),
     Route("GET", "/metrics", server.metrics, "Prometheus text", scopes=_ADMIN),

@@ -49,6 +49,14 @@ class EngineOut(Out, frozen=True, kw_only=True):
     cost_usd: float | None = None
 
 
+class EngineLog(Out, frozen=True, kw_only=True):
+    """``lines``: oldest first; none for an engine that is no process of this server."""
+
+    id: str
+    object: Literal["engine.log"] = "engine.log"
+    lines: list[str]
+
+
 class EngineList(Out, frozen=True, kw_only=True):
     data: list[EngineOut]
     object: Literal["list"] = "list"

@@ -80,6 +80,7 @@ class MessageOut(Out, frozen=True, kw_only=True, tag="message", tag_field="type"
     status: Status
     role: str
     content: list[OutputText | InputText]
+    siblings: list[str] | UnsetType = UNSET
 
 
 class FunctionCallOut(Out, frozen=True, kw_only=True, tag="function_call", tag_field="type"):
@@ -88,6 +89,7 @@ class FunctionCallOut(Out, frozen=True, kw_only=True, tag="function_call", tag_f
     call_id: str
     name: str
     arguments: str
+    siblings: list[str] | UnsetType = UNSET
 
 
 class FunctionCallOutputOut(Out, frozen=True, kw_only=True, tag="function_call_output", tag_field="type"):
@@ -96,6 +98,7 @@ class FunctionCallOutputOut(Out, frozen=True, kw_only=True, tag="function_call_o
     call_id: str
     output: str
     name: str | UnsetType = UNSET
+    siblings: list[str] | UnsetType = UNSET
 
 
 ItemOut = MessageOut | FunctionCallOut | FunctionCallOutputOut

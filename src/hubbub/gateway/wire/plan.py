@@ -19,9 +19,10 @@ Size = Annotated[str, Meta(min_length=1, max_length=20)]
 
 class PlanCreate(In, frozen=True, kw_only=True):
     """The options of ``hubbub plan KIND``, spelt as its long flags with ``_``; what is left out has the command's
-    default. Without ``hardware``: the server's own machine. ``bytes``: 1GB, 1GiB, 1e9. Times in seconds."""
+    default. Without ``hardware``: the server's own machine. ``bytes``: 1GB, 1GiB, 1e9. Times in seconds. ``choices``:
+    the models, cards, types of weights and languages that can be named."""
 
-    kind: Literal["memory", "chats", "corpus", "scenarios", "compare", "recommend"] = "memory"
+    kind: Literal["memory", "chats", "corpus", "scenarios", "compare", "recommend", "choices"] = "memory"
     model: Name | None = None
     hardware: Name | None = None
     quant: Name | None = None

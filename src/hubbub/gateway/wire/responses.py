@@ -30,6 +30,7 @@ class ResponseCreate(In, frozen=True, kw_only=True):
 
     access_programs: Any = None
     adapter: str | None = None
+    after: str | None = None
     background: bool | None = None
     background_options: Any = None
     context_management: Any = None

@@ -65,6 +65,11 @@ ADAPTER = Field(Support.FULL, "beyond OpenAI: the LoRA adapter to speak with; em
 RESPONSES: Mapping[str, Field] = {
     "access_programs": NONE,
     "adapter": ADAPTER,
+    "after": Field(
+        Support.FULL,
+        "beyond OpenAI: the item of the conversation to go on from, on any branch; empty: before the first; "
+        "default: the last. With it, input may be empty",
+    ),
     "background": Field(Support.FULL, "needs store"),
     "background_options": NONE,
     "context_management": NONE,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from hubbub.core.errors import EngineError
-from hubbub.engines.http_stream import HttpPool
+from hubbub.http_stream import HttpPool
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 BODY = b"4\r\ndata\r\n6\r\n: it\n\n\r\n0\r\n\r\n"

@@ -1,0 +1,1 @@
+"""Chats in and out: ChatGPT's export, notes of the Nexus importer for Obsidian, JSON, Markdown."""

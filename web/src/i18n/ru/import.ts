@@ -1,0 +1,33 @@
+import type { Full } from "../full";
+import type en from "../en/import";
+
+export default {
+  "import.title": "Перенести чаты",
+  "import.drop": "Перетащите файлы сюда",
+  "import.kinds": "Выгрузка ChatGPT (.zip или conversations.json из неё) или заметки Obsidian с чатами (.md или .zip папки). Из файлов, принесённых раньше, добавится только новое.",
+  "import.choose": "Выбрать файлы",
+  "import.nothing": "Здесь читаются только файлы .json, .zip и .md.",
+  "import.files": "Файлы",
+  "import.reading": "читаем…",
+  "import.waiting": "ждёт",
+  "import.sum": { one: "{n} новый чат", few: "{n} новых чата", many: "{n} новых чатов", other: "{n} нового чата" },
+  "import.updated": { one: "продолжен {n}", few: "продолжено {n}", many: "продолжено {n}", other: "продолжено {n}" },
+  "import.unchanged": { one: "{n} уже здесь", few: "{n} уже здесь", many: "{n} уже здесь", other: "{n} уже здесь" },
+  "import.messages": { one: "{n} сообщение", few: "{n} сообщения", many: "{n} сообщений", other: "{n} сообщения" },
+  "import.open": "Открыть первый",
+  "import.noChats": "Чатов в нём не нашлось.",
+  "import.leftOut": "Пропущено: {what}.",
+  "import.passedOver": "Пропущены файлы: {what}.",
+  "import.problems": { one: "{n} затруднение", few: "{n} затруднения", many: "{n} затруднений", other: "{n} затруднения" },
+  "import.moreProblems": { one: "и ещё {n}", few: "и ещё {n}", many: "и ещё {n}", other: "и ещё {n}" },
+  "import.export": "Забрать чаты с собой",
+  "import.exportAside": "все, одним .zip",
+  "import.download": "Скачать",
+  "import.downloadAs": "Скачать как {format}",
+  "import.format.markdown": "Markdown",
+  "import.formatText.markdown": "Удобный для чтения файл на каждый чат.",
+  "import.format.json": "JSON",
+  "import.formatText.json": "Всё, вместе с ветками; можно вернуть сюда.",
+  "import.format.nexus": "Заметки Obsidian",
+  "import.formatText.nexus": "Как их делает Nexus; заметки из хранилища вернутся без изменений.",
+} satisfies Full<typeof en>;
