@@ -7,7 +7,7 @@ import sys
 import msgspec
 
 from hubbub.engines.sim_profiles import FILE, Profile
-from hubbub.planner.setup import StepModel, fitting_setup, make_setup
+from hubbub.planner.setup import fitting_setup, make_setup, step_model
 
 SETUPS = (
     ("Qwen2.5-7B", "AWQ", "RTX 4090", "vllm"),
@@ -36,7 +36,7 @@ def made() -> bytes:
 def _profile(model: str, quant: str, machine: str, engine: str) -> Profile:
     setup = fitting_setup(make_setup(model, machine, quant=quant, engine=engine))
     most = min(setup.max_sequences, MOST_SEQUENCES)
-    step = StepModel(setup, most)
+    step = step_model(setup, most)
     return Profile(
         name=f"{model} {quant} on {machine}",
         engine=engine,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from hubbub.gateway.members import Members
 from hubbub.gateway.oidc import IdentityProvider
 from hubbub.gateway.passwords import Passwords
 from hubbub.gateway.rows import Rows
+from hubbub.planner.live import Refiner, Runs
 from hubbub.planner.service import PlanService
 from hubbub.ports import Engine, KeyStore, Store
 from hubbub.runtime.chats import Chats
@@ -78,6 +79,7 @@ class App:
     room: EngineRoom
     doors: Doors
     planner: PlanService
+    refiner: Refiner
     desk: Desk
     press: Corpora
     gauges: Gauges
@@ -215,6 +217,8 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy, hub.feeds)
     room = EngineRoom(dispatcher, lambda engine: {"kind": kinds[engine.id], **_process(engine)}, _log_of)
+    calibrations = settings.planner.calibrations
+    planner = PlanService(calibrations=Path(calibrations) if calibrations else None)
     desk = await Desk.open(data / FILES, _desk_config(settings), clock, random_id)
     return App(
         settings,
@@ -227,11 +231,18 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
         engines,
         room,
         doors or Doors(),
-        PlanService(),
+        planner,
+        Refiner(planner, dispatcher, planned(asked), clock, settings.planner),
         desk,
         Corpora(data / CORPORA, _corpora_config(settings), clock, random_id),
         Gauges(dispatcher, telemetry, clock),
     )
+
+
+def planned(asked: Sequence[EngineSpec]) -> dict[EngineId, Runs]:
+    """The engines on this machine whose kind the planner has a model of."""
+    families = {"openvino": "openvino", "vllm": "vllm", "llamacpp": "llama.cpp", "transformers": "transformers"}
+    return {spec.id: Runs(spec.model, families[spec.kind]) for spec in asked if spec.kind in families and not spec.url}
 
 
 def _corpora_config(settings: Settings) -> CorporaConfig:
@@ -304,7 +315,9 @@ async def running(settings: Settings) -> AsyncIterator[tuple[App, str]]:
         stack.push_async_callback(app.dispatcher.close)
         stack.push_async_callback(app.planner.close)
         stack.push_async_callback(app.room.close)
+        stack.push_async_callback(app.refiner.close)
         await app.dispatcher.start()
+        await app.refiner.start()
         _check_adapters(app)
         await app.hub.start()
         app.gauges.start()

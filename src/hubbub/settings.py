@@ -31,6 +31,7 @@ from hubbub.engines.openvino import OpenVINOConfig
 from hubbub.gateway.config import GatewayConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
 from hubbub.gateway.oidc import OidcConfig
+from hubbub.planner.live import PlannerConfig
 from hubbub.runtime.dispatcher import DispatcherConfig
 from hubbub.runtime.hub import HubConfig
 from hubbub.store.config import StoreConfig
@@ -112,6 +113,7 @@ class Settings:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     quota: QuotaConfig = field(default_factory=QuotaConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     oidc: OidcConfig = field(default_factory=OidcConfig)
 
 

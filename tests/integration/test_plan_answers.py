@@ -7,7 +7,6 @@ import json
 import pytest
 
 from hubbub.core.errors import BadRequest, ContextTooLong, NotFound
-from hubbub.planner.api import plan_request
 from hubbub.planner.charts import write_png
 from hubbub.planner.chats import memory_report
 from hubbub.planner.compare import Ask, compare
@@ -15,6 +14,7 @@ from hubbub.planner.corpus import Job, corpus_report, scenarios
 from hubbub.planner.hardware import make_machine
 from hubbub.planner.recommend import Wish, recommend
 from hubbub.planner.report import charts_of, html_report, is_figure
+from hubbub.planner.requests import plan_request
 from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.simulate import Chats
 from hubbub.planner.tokens import text_size

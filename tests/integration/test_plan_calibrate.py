@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from hubbub.core.errors import BadRequest, EngineUnavailable
-from hubbub.planner.calibrate import Point, Sample, apply, calibrated, fit_factors, keep, measure, points, recall
+from hubbub.planner.calibrate import Point, measure, points
+from hubbub.planner.calibration import Sample, apply, calibrated, expected, fit_factors, keep, recall
 from hubbub.planner.cases import Work
+from hubbub.planner.closed_forms import figure
 from hubbub.planner.detect import best_seen
 from hubbub.planner.setup import Setup, make_setup
-from hubbub.planner.step_time import Steps, figure, table_of
+from hubbub.planner.step_time import Steps, table_of
 
 
 @asynccontextmanager
@@ -75,23 +78,8 @@ def _samples(setup: Setup, slower: float) -> list[Sample]:
     """What the model itself says, ``slower`` times."""
     made = []
     for point in points(2048, slow=True):
-        mode = "burst" if point.streams > 1 else "static"
-        work = Work(mode, point.tokens_in, point.tokens_out, float(point.streams), float(point.streams))
-        values = {}
-        for metric in ("ttft_ms_mean", "itl_ms_mean", "output_tok_s_total"):
-            case = setup.case(work, metric)
-            table = table_of([case])
-            values[metric] = float(figure(metric, table, Steps(table, setup.model.values([case])))[0])
-        made.append(
-            Sample(
-                point.streams,
-                point.tokens_in,
-                point.tokens_out,
-                values["ttft_ms_mean"] / 1e3 * slower,
-                values["itl_ms_mean"] / 1e3 * slower,
-                values["output_tok_s_total"] / slower,
-            )
-        )
+        said = expected(setup, Sample(point.streams, point.tokens_in, point.tokens_out, 1.0, 1.0, 1.0))
+        made.append(replace(said, ttft_s=said.ttft_s * slower, itl_s=said.itl_s * slower, rate=said.rate / slower))
     return made
 
 

@@ -120,6 +120,9 @@ def test_lists_of_models_cards_and_this_machine() -> None:
     assert "Qwen3-8B" in run("models")
     assert "RTX-4090" in run("cards")
     assert "fingerprint" in run("machine")
+    assert {row["name"] for row in json.loads(run("models", "--json"))} >= {"Qwen3-8B", "SmolLM2-135M"}
+    assert {row["name"] for row in json.loads(run("cards", "--json"))} >= {"RTX-4090", "H100-SXM"}
+    assert json.loads(run("machine", "--json"))["machine"]["count"] >= 1
 
 
 @pytest.mark.parametrize(
@@ -131,6 +134,9 @@ def test_lists_of_models_cards_and_this_machine() -> None:
         (["memory", "-m", "nope", "-w", "L4"], "model"),
         (["memory", "-w", "abacus"], "hardware"),
         (["memory", "-w", "L4", "-q", "zip"], "quant"),
+        (["memory", "-w", "L4", "-e", "vlm"], "engine"),
+        (["memory", "-w", "L4", "--tp", "-1"], "tp"),
+        (["corpus", "-w", "L4", "--prompt", "nan"], "prompt"),
         (["memory", "-w", "L4", "-c", "999999"], "context"),
         (["memory", "-w", "L4", "--share", "3"], "share"),
         (["validate", "--csv", "/nowhere.csv"], "csv"),

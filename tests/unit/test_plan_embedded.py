@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hubbub.planner.calibrate import Sample, calibrated, expected
+from hubbub.planner.calibration import Sample, calibrated, expected
 from hubbub.planner.cases import Work
 from hubbub.planner.chats import memory_report
 from hubbub.planner.detect import memory_bandwidth, multiply_rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.planner.cases import Work
+from hubbub.planner.closed_forms import figure, roofline, timings
 from hubbub.planner.coefficients import bundled, groups
 from hubbub.planner.engines import parse_engine
 from hubbub.planner.setup import make_setup
-from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Steps, figure, roofline, table_of, timings
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Steps, table_of
 
 MODELS = ["Qwen2.5-0.5B", "Qwen3-8B", "Qwen3-30B-A3B", "Gemma-3-12B", "Qwen-7B", "DeepSeek-V2-Lite-16B"]
 CARDS = ["RTX 4090", "H100", "A100 80GB", "L4", "M2 Ultra", "RTX PRO 6000"]
@@ -32,7 +34,7 @@ ENGINES = ["vllm", "sglang", "llama.cpp", "lmdeploy", "transformers", "tensorrt-
 def test_every_timing_is_finite_and_positive(
     model: str, card: str, engine: str, mode: str, tokens_in: float, tokens_out: float, streams: float
 ) -> None:
-    setup = make_setup(model, card, engine=engine)
+    setup = replace(make_setup(model, card), engine=parse_engine(engine))
     work = Work(mode, tokens_in, tokens_out, streams, 500.0 if mode != "saturated" else math.inf, 4.0)
     case = setup.case(work)
     table = table_of([case])

@@ -20,7 +20,7 @@ from hubbub.corpus.client import Endpoint, EndpointConfig
 from hubbub.corpus.items import Items, Said
 from hubbub.corpus.judge import Judge, Verdict
 from hubbub.corpus.recipe import Recipe, Unit
-from hubbub.planner.api import plan_request
+from hubbub.planner.requests import plan_request
 from hubbub.settings import Settings
 
 BYTES_PER_TOKEN = 4.7

@@ -87,7 +87,10 @@ class EngineDraining:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time has passed, a second or so: queue time-outs are due, bulk is steered, those in line hear how long."""
+    """Time has passed, a second or so: queue time-outs are due, bulk is steered, those in line hear how long (unless
+    nobody listens: ``told``)."""
+
+    told: bool = True
 
 
 Event = (

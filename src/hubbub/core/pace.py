@@ -8,6 +8,9 @@ that speaks beside. Both slopes are learnt (``core.fit``) from every first token
 What bulk does to chats is worked out from the steps (``core.steps``): the last first tokens of chats are kept, each
 with what one request of bulk has added to it, so that they can be played again with none or with any number.
 
+``observer`` tells what the engine's steps took, for the planner, which fits its model of the engine to it
+(``planner.refine``); what that model says is where the slopes begin after a start (``begin_at``).
+
 An engine keeps its pace over restarts: only what is in flight is forgotten.
 """
 
@@ -19,8 +22,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from hubbub.core.fit import Fit
+from hubbub.core.fit import Fit, Two
 from hubbub.core.invariant import require
+from hubbub.core.observed import Observer
 from hubbub.core.steps import Steps
 from hubbub.core.types import Priority
 
@@ -59,7 +63,7 @@ class First:
 class Pace:
     """Tokens are prompt tokens that no cache is expected to have; seconds are the scheduler's."""
 
-    __slots__ = ("firsts", "last_bulk", "last_chat", "reading", "speaking", "steps", "tokens", "ttft")
+    __slots__ = ("firsts", "last_bulk", "last_chat", "observer", "reading", "speaking", "steps", "tokens", "ttft")
 
     def __init__(self) -> None:
         self.reading = {CHAT: 0, BULK: 0}
@@ -73,12 +77,20 @@ class Pace:
         """When bulk last left, and after how long."""
         self.ttft = Fit(RECENT)
         """Seconds from dispatch to the first token, by (tokens to read, bulk beside)."""
+        self.observer = Observer()
         self.steps = Steps()
         self.firsts: deque[First] = deque(maxlen=FIRSTS)
         """The chats' last first tokens."""
 
+    def begin_at(self, ttft: Iterable[tuple[Two, float]]) -> None:
+        """Where the slopes begin, by what a model says of this engine; what was already seen here stays."""
+        if not self.ttft.samples:
+            for x, y in ttft:
+                self.ttft.learn(x, y)
+
     def began(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
+        self.observer.began(ticket, sum(self.reading.values()) + sum(self.speaking.values()))
         ticket.sent_at, ticket.spoke = now, False
         ticket.bulk_ahead = self.tokens[BULK]
         self.tokens[priority] += ticket.prefill
@@ -94,6 +106,7 @@ class Pace:
         """Its first token came."""
         priority = ticket.lane.priority
         ticket.spoke = True
+        self.observer.spoke(ticket, now)
         self.reading[priority] -= 1
         self.tokens[priority] -= ticket.prefill
         if self.speaking[CHAT] + self.speaking[BULK]:
@@ -107,8 +120,14 @@ class Pace:
             steps = max(MIN_STEPS, self.steps.count - ticket.sent_step)
             self.firsts.append(First(now - ticket.sent_at, steps, ticket.beside, ticket.bulk_ahead))
 
+    def heard(self, tokens: int) -> None:
+        """Requests have said so many more tokens; :meth:`spoke` came before the first of each."""
+        self.steps.said += tokens
+        self.observer.heard(tokens)
+
     def left(self, ticket: Ticket, now: float) -> None:
         priority = ticket.lane.priority
+        self.observer.left(ticket)
         if ticket.spoke:
             self.speaking[priority] -= 1
             self.steps.turn(now, self.speaking[CHAT] + self.speaking[BULK])
@@ -121,6 +140,7 @@ class Pace:
             self.last_bulk = (now, now - ticket.sent_at)
 
     def tick(self, now: float) -> None:
+        self.observer.tick(now)
         self.steps.sample(now, self.reading[CHAT] + self.reading[BULK])
 
     def validate(self, tickets: Iterable[Ticket]) -> None:

@@ -42,6 +42,10 @@ class Placement:
         self._affinity = Affinity(config.affinity_bound)
         self.draining: set[EngineId] = set()
 
+    def pace_of(self, engine_id: EngineId) -> Pace | None:
+        steering = self._steering.get(engine_id)
+        return steering.pace if steering is not None else None
+
     # Engines and lanes ---------------------------------------------------------------------------------------------
 
     def up(self, engine_id: EngineId, state: EngineState, now: float) -> None:

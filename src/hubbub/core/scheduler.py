@@ -59,6 +59,7 @@ from hubbub.core.events import (
 from hubbub.core.fairness import Fairness
 from hubbub.core.invariant import InvariantError, require
 from hubbub.core.lane import output_of
+from hubbub.core.pace import Pace
 from hubbub.core.placement import CLASSES, Placement
 from hubbub.core.pool import Pool
 from hubbub.core.ticket import Ticket
@@ -171,7 +172,7 @@ class Scheduler:
             if not ticket.spoke:
                 pace.spoke(ticket, now)
                 spoke = True
-            pace.steps.said += tokens
+            pace.heard(tokens)
             ticket.produced += tokens
             held = request.prompt_tokens + ticket.before + ticket.produced
             if held > ticket.reserved:
@@ -251,7 +252,7 @@ class Scheduler:
             engine.pace.tick(now)
             engine.steering.tick(now)
         self._fill(now, out)
-        for lane in self._placement.waiting():
+        for lane in self._placement.waiting() if event.told else ():
             out += [self._wait(ticket, now) for ticket in lane.room.tickets()]
 
     # From one place to another -------------------------------------------------------------------------------------
@@ -330,6 +331,10 @@ class Scheduler:
         fairness.charge(ticket.account, amount + decode * fairness.rate(now if decode > 0 else ticket.booked_at))
 
     # Views ---------------------------------------------------------------------------------------------------------
+
+    def pace_of(self, engine: EngineId) -> Pace | None:
+        """What was learnt of an engine's pace; None for one that was never up."""
+        return self._placement.pace_of(engine)
 
     def view(self) -> View:
         engines = {engine.id: engine.load() for engine in self._placement.engines.values()}

@@ -2,7 +2,7 @@
 
 From Python::
 
-    from hubbub.planner.api import plan_request
+    from hubbub.planner.requests import plan_request
     plan_request({"kind": "chats", "model": "Qwen3-8B", "hardware": "RTX 4090", "quant": "AWQ", "chats": 200})
 
 gives the same JSON-ready dict that ``hubbub plan`` prints and ``/v1/plan`` answers. With objects instead::
@@ -14,7 +14,7 @@ gives the same JSON-ready dict that ``hubbub plan`` prints and ``/v1/plan`` answ
     from hubbub.planner.recommend import recommend, Wish
     from hubbub.planner.simulate import Simulation, Chats, Bulk
     from hubbub.planner.validate import predict_rows   # rows as in published.csv -> predictions with bands
-    from hubbub.planner.calibrate import calibrated    # measured points -> this machine's coefficients
+    from hubbub.planner.calibration import calibrated    # measured points -> this machine's coefficients
     from hubbub.planner.report import html_report      # dicts -> one page
 
 Every figure in the dicts is ``{"value", "low", "high", "unit", "provenance", "narrower"}``: the band holds 90 % of

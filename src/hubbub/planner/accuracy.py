@@ -28,6 +28,10 @@ _ROWS = (
     ("one card left out, all", "one card left out", "all"),
     ("one set left out: all", "one set left out", "all"),
     ("one set left out, engine known on the card", "one set left out", "nearness card"),
+    ("kept back until the end: throughput", "kept back until the end", "throughput"),
+    ("kept back until the end: prompt reading", "kept back until the end", "prefill"),
+    ("kept back until the end: TPOT, ITL, E2E", "kept back until the end", "latency"),
+    ("kept back until the end: TTFT", "kept back until the end", "ttft"),
     ("memory figures, in sample", "memory, in sample", ""),
 )
 OTHERS = (

@@ -1,9 +1,7 @@
-"""``plan calibrate``: some short runs against the real engine, and the coefficients of this machine drawn to them.
+"""``plan calibrate``: some short runs against the real engine, to which ``calibration`` fits this machine.
 
-Eight points: one stream short and long, 4 to 64 streams, a long prompt, a mix. Each is a closed burst of streaming
-chat completions; the time to the first token and between tokens are taken at the client. Then five scale factors
-(weights, kv, prefill, per-step and per-request overhead) are refitted, with a pull towards 1: three points already
-help, and a machine that the table knows well is left as it is.
+Eight points: one stream short and long, 4 to 64 streams, a long prompt, a mix. Each is a burst of streaming chat
+completions; the time to the first token and between tokens are taken at the client.
 """
 
 from __future__ import annotations
@@ -13,33 +11,19 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 import numpy as np
 
-from hubbub.core.errors import BadRequest, EngineUnavailable
-from hubbub.planner.cases import Case, Work
-from hubbub.planner.coefficients import Coefficients, groups
-from hubbub.planner.setup import Setup
-from hubbub.planner.step_time import FLOORS, Floats, Steps, figure, prior, table_of
+from hubbub.core.errors import EngineUnavailable
+from hubbub.planner.calibration import Sample
 
 _TEXT = "the sea wind carries old stories over quiet hills and every lamp keeps a small name for the night"
 _WORDS = _TEXT.split()
 TIMEOUT_S = 110.0
 ROUNDS = 3
-PULL = 0.15
-"""Standard deviation, in logarithms, of a machine's factor around the table's."""
-NOISE = 0.04
-TUNED: tuple[tuple[str, ...], ...] = (
-    ("weights",),
-    ("kv",),
-    ("prefill", "compute"),
-    ("layer_us", "step_ms", "seq_us"),
-    ("request_ms", "serial_ms"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +33,6 @@ class Point:
     streams: int
     tokens_in: int
     tokens_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What one point gave. Means in seconds; tokens as the engine counted them; ``rate`` output tokens a second."""
-
-    streams: int
-    tokens_in: float
-    tokens_out: float
-    ttft_s: float
-    itl_s: float
-    rate: float
 
 
 def points(context: int, slow: bool) -> list[Point]:
@@ -139,9 +111,9 @@ async def measure(url: str, model: str, plan: Sequence[Point], tell: Callable[[s
     return best
 
 
-async def measure_once(url: str, point: Point, model: str = "") -> Sample:
+async def measure_once(url: str, point: Point, model: str = "", timeout_s: float = TIMEOUT_S) -> Sample:
     """One point, once, at an engine that is awake. Raises EngineUnavailable."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=5)
+    timeout = aiohttp.ClientTimeout(total=timeout_s, connect=5)
     try:
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
             if not model:
@@ -210,164 +182,3 @@ def _sample(point: Point, rows: Sequence[tuple[float, ...]], seconds: float) -> 
         float(gaps.mean()),
         float(out.sum() / seconds),
     )
-
-
-# The fit ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """``factors``: what each tuned group of coefficients is multiplied by. ``residual``: median relative error before
-    and after."""
-
-    fingerprint: str
-    setup: str
-    factors: tuple[float, ...]
-    residual_before: float
-    residual_after: float
-    worst_after: float
-    samples: tuple[Sample, ...]
-    kv_tokens: int = 0
-    bandwidth_gbs: float = 0.0
-    fp16_tflops: float = 0.0
-    """The card as it was measured then: the factors hold for these, not for a later measurement."""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def _targets(setup: Setup, samples: Sequence[Sample]) -> tuple[list[Case], Floats]:
-    cases: list[Case] = []
-    values: list[float] = []
-    for s in samples:
-        mode = "burst" if s.streams > 1 else "static"
-        work = Work(mode, s.tokens_in, s.tokens_out, float(s.streams), float(s.streams))
-        cases.append(setup.case(work, "ttft_ms_mean"))
-        values.append(s.ttft_s * 1e3)
-        if s.tokens_out > 8:
-            cases += [setup.case(work, "itl_ms_mean"), setup.case(work, "output_tok_s_total")]
-            values += [s.itl_s * 1e3, s.rate]
-    return cases, np.array(values)
-
-
-def expected(setup: Setup, like: Sample) -> Sample:
-    """What the setup's coefficients say of a point with the streams and lengths of ``like``."""
-    cases, _ = _targets(setup, [like])
-    values = np.exp(_predicted(cases, setup.model.values(cases), np.zeros(len(TUNED))))
-    told = {case.metric: float(value) for case, value in zip(cases, values, strict=True)}
-    return replace(
-        like,
-        ttft_s=told["ttft_ms_mean"] / 1e3,
-        itl_s=told.get("itl_ms_mean", math.nan) / 1e3,
-        rate=told.get("output_tok_s_total", math.nan),
-    )
-
-
-def _predicted(cases: list[Case], base: dict[str, Floats], logs: Floats) -> Floats:
-    moved = dict(base)
-    for names, log in zip(TUNED, logs, strict=True):
-        for name in names:
-            floor = 0.3 * FLOORS.get(name, 0.0)  # the table's bandwidth or rate may be wrong for this machine
-            moved[name] = np.maximum(base[name] * math.exp(log), floor)
-    out = np.zeros(len(cases))
-    for metric in sorted({c.metric for c in cases}):
-        index = np.array([i for i, c in enumerate(cases) if c.metric == metric])
-        table = table_of([cases[i] for i in index])
-        out[index] = figure(metric, table, Steps(table, {k: v[index] for k, v in moved.items()}))
-    return np.log(np.maximum(out, 1e-9))
-
-
-def fit_factors(setup: Setup, samples: Sequence[Sample], pull: float = 0.0) -> tuple[Floats, Floats, Floats]:
-    """Logarithms of the factors, and the residual logarithms before and after. Gauss-Newton with the pull as prior.
-
-    ``pull`` 0 takes 0.15 where the engine was measured on this card, four times that where it was not.
-    """
-    if len(samples) < 2:
-        raise BadRequest(f"url: {len(samples)} points are too few to calibrate on", param="url")
-    cases, values = _targets(setup, samples)
-    near = setup.model.nearness(cases[0])
-    pull = pull or (PULL if near in ("model", "card") else 8 * PULL)
-    base = setup.model.values(cases)
-    goal = np.log(values)
-    logs = np.zeros(len(TUNED))
-    before = _predicted(cases, base, logs) - goal
-    for _ in range(25):
-        residual = _predicted(cases, base, logs) - goal
-        slopes = np.stack(
-            [(_predicted(cases, base, logs + d) - goal - residual) / 1e-4 for d in np.eye(len(TUNED)) * 1e-4], axis=1
-        )
-        weight = 1 / (1 + (residual / 0.15) ** 2) / NOISE**2
-        normal = (slopes.T * weight) @ slopes + np.eye(len(TUNED)) / pull**2
-        step = np.linalg.solve(normal, -(slopes.T @ (weight * residual) + logs / pull**2))
-        logs = logs + np.clip(step, -0.7, 0.7)
-        if np.max(np.abs(step)) < 1e-4:
-            break
-    return logs, before, _predicted(cases, base, logs) - goal
-
-
-def calibrated(
-    setup: Setup, samples: Sequence[Sample], fingerprint: str, kv_tokens: int = 0
-) -> tuple[Setup, Calibration]:
-    """The setup with this machine's coefficients, and the record to keep."""
-    logs, before, after = fit_factors(setup, samples)
-    record = Calibration(
-        fingerprint,
-        setup.name,
-        tuple(float(math.exp(x)) for x in logs),
-        float(np.median(np.abs(np.expm1(before)))),
-        float(np.median(np.abs(np.expm1(after)))),
-        float(np.max(np.abs(np.expm1(after)))),
-        tuple(samples),
-        kv_tokens,
-        setup.machine.card.bandwidth_gbs,
-        setup.machine.card.fp16_tflops,
-    )
-    return apply(setup, record), record
-
-
-def apply(setup: Setup, record: Calibration) -> Setup:
-    """The setup as calibrated: the factors become effects of the very case, above its other groups."""
-    card = setup.machine.card
-    if record.bandwidth_gbs:
-        card = replace(card, bandwidth_gbs=record.bandwidth_gbs, fp16_tflops=record.fp16_tflops)
-    load = replace(setup.load, kv_tokens=record.kv_tokens or setup.load.kv_tokens)
-    setup = replace(setup, machine=replace(setup.machine, card=card), load=load)
-    case = setup.case(Work("closed", 512, 128))
-    base = setup.model.values([case])
-    name = groups(case)["model_version_quant"]
-    effects = {
-        coefficient: {k: dict(v) for k, v in kinds.items()} for coefficient, kinds in setup.model.effects.items()
-    }
-    for names, factor in zip(TUNED, record.factors, strict=True):
-        for coefficient in names:
-            floor = FLOORS.get(coefficient, 0.0)
-            now = float(base[coefficient][0])
-            wanted = max(now * factor - floor, (prior(coefficient, case) - floor) * 1e-3)
-            slot = effects.setdefault(coefficient, {}).setdefault("model_version_quant", {})
-            slot[name] = slot.get(name, 0.0) + math.log(wanted / max(now - floor, 1e-9))
-    spread = max(0.05, min(2.0 * record.residual_after + 0.03, 0.5))
-    model = Coefficients(
-        effects, {**setup.model.bands, "measured": (1 - spread, 1 + spread)}, setup.model.known, setup.model.report
-    )  # without the published rows' correction: what is measured here is nearer
-    return replace(setup, coefficients=model, measured=record.fingerprint)
-
-
-def keep(record: Calibration, folder: Path) -> Path:
-    """Store the record beside others of this machine; one file a machine and setup."""
-    folder.mkdir(parents=True, exist_ok=True)
-    slug = "".join(c if c.isalnum() else "-" for c in record.setup.lower())
-    path = folder / f"{record.fingerprint}-{slug}.json"
-    path.write_text(json.dumps(record.as_json(), indent=1) + "\n", "utf-8")
-    return path
-
-
-def recall(setup: Setup, fingerprint: str, folder: Path) -> Setup:
-    """The setup calibrated by a kept record of this machine, or as it is."""
-    slug = "".join(c if c.isalnum() else "-" for c in setup.name.lower())
-    path = folder / f"{fingerprint}-{slug}.json"
-    if not path.is_file():
-        return setup
-    data = json.loads(path.read_text("utf-8"))
-    data["samples"] = tuple(Sample(**s) for s in data["samples"])
-    data["factors"] = tuple(data["factors"])
-    return apply(setup, Calibration(**data))

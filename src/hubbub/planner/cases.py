@@ -15,6 +15,8 @@ from hubbub.planner.modelnames import resolve_model
 from hubbub.planner.models import ModelShape
 from hubbub.planner.quant import QUANTS, Quant, parse_quant
 
+DRAFTS = 4
+"""Draft tokens where a row says only that it speculates: what the engines' guides set."""
 SHAREGPT = (217.0, 201.0)
 """Mean tokens in and out of the ShareGPT requests vLLM's benchmark samples, from the rows that print them."""
 
@@ -35,6 +37,13 @@ class Work:
     requests: float = math.inf
     rate: float = 0.0
     varied: bool = False
+    window: float = math.inf
+    """Tokens of context at which the engine ends an answer, however long it should be."""
+
+    @property
+    def answered(self) -> float:
+        """Tokens the engine gives of the ``tokens_out`` asked for, at least one."""
+        return max(min(self.tokens_out, self.window - self.tokens_in), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,8 @@ class Case:
     work: Work
     load: Load = field(default_factory=Load)
     eager: bool = False
-    speculative: bool = False
+    drafts: int = 0
+    """Tokens that speculative decoding proposes a step; 0: it is off."""
     source: str = ""
     origin: str = ""
     """Set and site the row is from; empty where there is none, as in every plan."""
@@ -108,6 +118,9 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         quant = replace(quant, kv_bytes=1.0)  # NVIDIA's own checkpoints bring an 8 bit cache
     machine = _machine(Machine(card), row, engine, notes)
     work, guessed = _work(row, metric, engine, notes)
+    if engine.family == "vllm" and shape.context:
+        # stops at the model's window; what a source counts then is the length it asked for
+        work = replace(work, window=float(shape.context))
     if engine.family == "vllm" and machine.card.kind in ("npu",):
         engine = replace(engine, family="mindie")
     load = Load(
@@ -115,7 +128,6 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         max_sequences=int(_find(r"max[-_]num[-_]seqs[ =]+(\d+)", notes) or 0),
         token_budget=_budget(engine, notes),
     )
-    speculative = bool(re.search(r"speculative|mtp\b|eagle|medusa", notes, re.I))
     return Case(
         shape,
         quant,
@@ -125,7 +137,7 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
         work,
         load,
         "enforce-eager" in notes,
-        speculative,
+        _drafts(engine, notes),
         _cell(row, "file"),
         _origin(row),
         sure and not guessed and not notes.rstrip().endswith("\\"),  # a command cut off hides its flags
@@ -135,6 +147,16 @@ def parse_row(row: Mapping[str, str | None]) -> Case:
 def _origin(row: Mapping[str, str | None]) -> str:
     site = re.match(r"https?://(?:www\.)?(github\.com/[^/]+/[^/]+|[^/]+)", _cell(row, "source_url"))
     return f"{_cell(row, 'file')}|{site.group(1) if site else ''}".strip("|")
+
+
+def _drafts(engine: EngineKind, notes: str) -> int:
+    """Tokens drafted a step, by the row's flags; ``DRAFTS`` where they are not told. A command of SGLang that is cut
+    off at its first backslash had more flags: those seen whole beside it all speculate."""
+    stated = _find(r"(?:num[-_]speculative[-_]tokens|num[-_]draft[-_]tokens)\W+(\d+)", notes)
+    if stated is not None:
+        return int(stated)
+    cut = engine.family == "sglang" and notes.rstrip().endswith("\\")
+    return DRAFTS if cut or re.search(r"speculative|mtp\b|eagle|medusa", notes, re.I) else 0
 
 
 def _budget(engine: EngineKind, notes: str) -> int:

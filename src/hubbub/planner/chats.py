@@ -85,10 +85,10 @@ def _share_source(setup: Setup) -> Provenance:
 
 
 def _reread(setup: Setup, context: int) -> Figure:
-    from hubbub.planner.setup import StepModel
+    from hubbub.planner.setup import step_model
 
     case = setup.case(Work("static", context, 1.0), "prefill_tok_s")
-    return banded(setup, case, StepModel(setup, 1).prompt(context), "s")
+    return banded(setup, case, step_model(setup, 1).prompt(context), "s")
 
 
 @dataclass(frozen=True, slots=True)

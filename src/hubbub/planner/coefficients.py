@@ -8,7 +8,7 @@ has not seen adds nothing, so that an unknown card falls back to its family and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -19,7 +19,7 @@ import numpy as np
 from hubbub.planner.cases import MEMORY, Case
 from hubbub.planner.residuals import Residuals
 from hubbub.planner.residuals import bundled as bundled_rows
-from hubbub.planner.step_time import COEFFICIENTS, Floats, coefficient, prior
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, coefficient, prior
 
 # Which coefficients an effect of each kind of group may move, and its prior standard deviation in logarithms.
 _PHYSICAL = ("weights", "kv", "compute", "prefill")
@@ -30,8 +30,8 @@ _LINK = ("comm", "hop_us")
 _WAIT = ("ramp", "stall")
 KINDS: dict[str, dict[tuple[str, ...], float]] = {
     "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, _WAIT: 0.3},
-    "engine": {_WAIT: 0.2, ("gap",): 0.2, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.5},
-    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.25, _WAIT: 0.1},
+    "engine": {_WAIT: 0.2, ("gap",): 0.2, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.6, _LINK: 0.5},
+    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.4, _WAIT: 0.1},
     "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
     "card": {_PHYSICAL: 0.2, _OVERHEAD: 0.2, _LINK: 0.4},
     "engine_cards": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
@@ -61,7 +61,8 @@ KINDS: dict[str, dict[tuple[str, ...], float]] = {
     "eager": {_OVERHEAD: 0.5},
     "long": {_OVERHEAD: 0.8},
     "long_card": {_OVERHEAD: 0.4},
-    "speculative": {("scale",): 0.4, ("gap",): 0.6},
+    "speculative": {("accept",): 0.3, _OVERHEAD: 0.4},
+    "speculative_engine": {("accept",): 0.3, _OVERHEAD: 0.3},
     "origin": {("scale",): 0.15, _OVERHEAD: 0.3, ("prefill",): 0.15, _WAIT: 0.3},
     "origin_card": {("scale",): 0.12},
     "pipeline": {_PHYSICAL: 0.15},
@@ -133,7 +134,8 @@ def groups(case: Case) -> dict[str, str]:
         # until V1, vLLM ran contexts beyond 8192 tokens without CUDA graphs (max_seq_len_to_capture)
         "long": version if _beyond_graphs(case) else "",
         "long_card": f"{version}|{card.name}" if _beyond_graphs(case) else "",
-        "speculative": "speculative" if case.speculative else "",
+        "speculative": "speculative" if case.drafts else "",
+        "speculative_engine": f"speculative|{name}" if case.drafts else "",
         # how one source measures (its clients, warm-up, flags unnamed): known only where a row names its source
         "origin": case.origin and f"{case.origin}|{name}",
         "origin_card": case.origin and f"{case.origin}|{name}|{card.name}",
@@ -143,6 +145,26 @@ def groups(case: Case) -> dict[str, str]:
 
 
 CORRECTED = ("throughput", "prefill")
+
+
+@dataclass(frozen=True, slots=True)
+class Machined:
+    """What was measured on this machine: factors by coefficient, for one engine on one card."""
+
+    card: str
+    engine: str
+    factors: Mapping[str, float]
+
+    def moved(self, cases: Sequence[Case], values: Mapping[str, Floats]) -> dict[str, Floats]:
+        """``values`` with the factors on cases of that card and engine. A machine's bandwidth or rate may itself be
+        measured wrong, so that their floors are lower here."""
+        own = (self.card, self.engine)
+        here = np.array([(c.machine.card.name, c.engine.family) == own for c in cases], dtype=bool)
+        out = dict(values)
+        for name, factor in self.factors.items():
+            scaled = np.maximum(values[name] * factor, 0.3 * FLOORS.get(name, 0.0))
+            out[name] = np.where(here, scaled, values[name])
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +180,8 @@ class Coefficients:
     report: dict[str, Any]
     rows: Residuals | None = None
     """What the coefficients leave of the published rows; None: no correction by neighbours."""
+    machined: Machined | None = None
+    """This machine's own factors, where it was calibrated."""
 
     def correction(self, cases: Sequence[Case]) -> Floats:
         """Factor on each case's predicted figure, from its nearest measured rows; 1 for times, which have too few."""
@@ -181,7 +205,7 @@ class Coefficients:
             ]
             start = np.array([prior(name, case) for case in cases])
             out[name] = coefficient(name, start, np.array(logs, dtype=float))
-        return out
+        return out if self.machined is None else self.machined.moved(cases, out)
 
     def nearness(self, case: Case) -> str:
         """How near the case is to the data: 'model', 'card' (engine on card), 'engine' or 'far'."""

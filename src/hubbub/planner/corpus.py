@@ -13,7 +13,7 @@ from hubbub.planner.memory import require_fit
 from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.simulate import Bulk, Chats
 from hubbub.planner.tokens import TextSize, text_size
-from hubbub.planner.units import GB
+from hubbub.planner.units import GB, parse_positive
 
 _NOBODY = Chats(count=0)
 POWER_SHARE = 0.85
@@ -44,11 +44,12 @@ class Job:
 def check_job(job: Job) -> None:
     """Raises BadRequest naming the option."""
     for name, value in (("bytes", job.size), ("record", job.record), ("pack", job.pack)):
-        if value <= 0:
-            raise BadRequest(f"{name}: must be more than 0, got {value}", param=name)
+        parse_positive(value, name)
+    for name, value in (("prompt", job.prompt), ("shared", job.shared)):
+        parse_positive(value, name, zero=True)
     if not 0 < job.accept <= 1:
         raise BadRequest(f"accept: must be above 0 and at most 1, got {job.accept}", param="accept")
-    if job.prompt < 0 or job.shared < 0 or job.shared > job.prompt:
+    if job.shared > job.prompt:
         raise BadRequest("shared: must be between 0 and the prompt's tokens", param="shared")
 
 

@@ -11,12 +11,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from hubbub.core.errors import NotFound
+from hubbub.planner.folder import calibration_folder
 from hubbub.planner.hardware import Card, Machine, cards, resolve_card
 
 _GIB = 2**30
@@ -31,15 +33,42 @@ class Detected:
     fingerprint: str
 
 
-def calibration_folder() -> Path:
-    """Where what was measured on this machine is kept: calibrations, and the best its CPU ever showed."""
-    return Path.home() / ".local" / "share" / "hubbub" / "calibrations"
+class Nvml(Protocol):
+    """What is asked of NVIDIA's management library: the names are those of the ``pynvml`` module."""
+
+    @property
+    def NVMLError(self) -> type[Exception]: ...  # noqa: N802
+
+    def nvmlInit(self) -> object: ...  # noqa: N802 - NVML's own spelling, here and below
+
+    def nvmlShutdown(self) -> object: ...  # noqa: N802
+
+    def nvmlDeviceGetCount(self) -> int: ...  # noqa: N802
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: N802
+
+    def nvmlDeviceGetName(self, handle: Any) -> str | bytes: ...  # noqa: N802
+
+    def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any: ...  # noqa: N802
 
 
-def detect(measure: bool = True, folder: Path | None = None) -> Detected:
+def installed_nvml() -> Nvml | None:
+    """The ``pynvml`` module, where it is installed."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    module: Nvml = pynvml
+    return module
+
+
+def detect(measure: bool = True, folder: Path | None = None, nvml: Nvml | None = None) -> Detected:
     """The accelerators of this machine, or its CPU. ``measure``: time the CPU's memory and arithmetic (about a
-    second); the best ever seen is kept in ``folder``, since whatever else runs only ever slows a measurement."""
-    found = _nvidia() or _amd() or _apple()
+    second); the best ever seen is kept in ``folder``, since whatever else runs only ever slows a measurement. Without,
+    what is kept there counts, or the table.
+    ``nvml``: None: the one installed."""
+    nvml = nvml or installed_nvml()
+    found = (nvidia(nvml) if nvml is not None else _nvidia_proc()) or _amd() or _apple()
     details: list[str] = []
     if found is None:
         found, details = _cpu(measure, folder or calibration_folder())
@@ -49,24 +78,31 @@ def detect(measure: bool = True, folder: Path | None = None) -> Detected:
     return Detected(found, tuple(details), hashlib.sha256(mark.encode()).hexdigest()[:16])
 
 
-def _nvidia() -> Machine | None:
+def nvidia(nvml: Nvml) -> Machine | None:
+    """The NVIDIA cards of this machine; None where there is no driver or card. Of unlike cards, those of the kind that
+    has the most memory in all: one model is spread over like ones."""
     try:
-        import pynvml
-    except ImportError:
-        return _nvidia_proc()
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        seen = [_nvml_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+    except nvml.NVMLError:
+        return None  # a card that fell off the bus
+    finally:
+        nvml.nvmlShutdown()
+    if not seen:
         return None
-    count = pynvml.nvmlDeviceGetCount()
-    if not count:
-        return None
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    name = pynvml.nvmlDeviceGetName(handle)
-    name = name.decode() if isinstance(name, bytes) else str(name)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total / _GIB
-    pynvml.nvmlShutdown()
-    return _known(name, memory, count)
+    name, memory = max(seen, key=lambda card: card[1] * seen.count(card))
+    return _known(name, memory, seen.count((name, memory)))
+
+
+def _nvml_card(nvml: Nvml, index: int) -> tuple[str, float]:
+    """Name and memory in GiB."""
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    name = nvml.nvmlDeviceGetName(handle)
+    memory = float(nvml.nvmlDeviceGetMemoryInfo(handle).total) / _GIB
+    return name.decode() if isinstance(name, bytes) else str(name), round(memory, 2)
 
 
 def _nvidia_proc() -> Machine | None:
@@ -130,8 +166,8 @@ def _cpu(measure: bool, folder: Path) -> tuple[Machine, list[str]]:
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     details = [f"{name}, {cores} cores"]
     source = card.source
-    if measure:
-        bandwidth, flops = best_seen(folder, name)
+    bandwidth, flops = best_seen(folder, name) if measure else best_kept(folder, name)
+    if bandwidth and flops:
         details.append(f"measured here: {bandwidth:.1f} GB/s of memory, {flops:.2f} TFLOP/s in 32 bit")
         # cards of the table state a CPU's 32 bit rate for 16 bit too, and twice that for 8 bit
         card = replace(card, bandwidth_gbs=bandwidth, fp16_tflops=flops, int8_tflops=2 * flops)
@@ -143,13 +179,7 @@ def _cpu(measure: bool, folder: Path) -> tuple[Machine, list[str]]:
 
 def best_seen(folder: Path, name: str, seconds: float = 0.5) -> tuple[float, float]:
     """GB/s and TFLOP/s: the best of now, ``seconds`` each, and of every earlier time on this CPU with these cores."""
-    mark = hashlib.sha256(f"{platform.machine()}|{name}|{usable_cores()}".encode()).hexdigest()[:16]
-    path = folder / f"cpu-{mark}.json"
-    try:
-        kept = json.loads(path.read_text("utf-8"))
-        before = float(kept["bandwidth_gbs"]), float(kept["tflops"])
-    except (OSError, ValueError, KeyError, TypeError):
-        before = 0.0, 0.0
+    path, before = _kept_file(folder, name), best_kept(folder, name)
     best = max(memory_bandwidth(seconds=seconds), before[0]), max(multiply_rate(seconds), before[1])
     if best != before:
         try:
@@ -160,6 +190,20 @@ def best_seen(folder: Path, name: str, seconds: float = 0.5) -> tuple[float, flo
         except OSError:
             return best  # a home that cannot be written costs another measurement next time, nothing else
     return best
+
+
+def _kept_file(folder: Path, name: str) -> Path:
+    mark = hashlib.sha256(f"{platform.machine()}|{name}|{usable_cores()}".encode()).hexdigest()[:16]
+    return folder / f"cpu-{mark}.json"
+
+
+def best_kept(folder: Path, name: str) -> tuple[float, float]:
+    """GB/s and TFLOP/s as ``best_seen`` kept them; zeros where it never ran."""
+    try:
+        kept = json.loads(_kept_file(folder, name).read_text("utf-8"))
+        return float(kept["bandwidth_gbs"]), float(kept["tflops"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0, 0.0
 
 
 def usable_cores() -> int:

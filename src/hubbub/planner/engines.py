@@ -35,23 +35,35 @@ class EngineKind:
         if self.admission != "continuous":
             return 4096
         if self.family == "vllm":
-            big = card.memory_gib >= 70 and not card.name.startswith("A100")
-            return 1024 if big and self.version in ("v0.8", "v0.11", "v0.15") else 128 if card.cpu else 256
+            if self._large(card) and self.version in ("v0.8", "v0.11", "v0.15"):
+                return 1024
+            return 128 if card.cpu else 256
         return {"openvino": 256, "lmdeploy": 256, "tgi": 128, "mindie": 256, "deepspeed-mii": 256}.get(
             self.family, 2048
         )
 
+    def _large(self, card: Card) -> bool:
+        """Where vLLM takes its larger limits: 70 GiB and more, but an A100 only before 0.11."""
+        return card.memory_gib >= 70 and (self.version == "v0.8" or not card.name.startswith("A100"))
+
     def token_budget(self, card: Card) -> int:
         """Tokens one step may hold (``max_num_batched_tokens``)."""
         if self.family == "vllm":
-            big = card.memory_gib >= 70 and not card.name.startswith("A100")
-            return 8192 if big else 2048
+            return 8192 if self._large(card) else 2048
         return {"llamacpp": 512, "openvino": 256}.get(self.family, 8192)
 
     @property
     def interleaves(self) -> bool:
-        """Whether prompts are read in the same steps that decode (chunked prefill)."""
-        return self.family == "openvino" or (self.family == "vllm" and self.version not in ("v0.4", "v0.6"))
+        """Whether prompts are read in the same steps that decode (chunked prefill); else those that decode wait."""
+        if self.family == "vllm":
+            return self.version not in ("v0.4", "v0.6")
+        return self.family not in ("sglang", "mindie", "tgi", "deepspeed-mii")
+
+    @property
+    def reserves(self) -> bool:
+        """Whether a request is let in only with room for its whole answer; vLLM and Hubbub's own engine take blocks as
+        it grows, and preempt."""
+        return self.family not in ("vllm", "openvino", "mindie")
 
 
 _FAMILIES: tuple[tuple[str, str], ...] = (

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 from hubbub.planner.setup import StepModel
 
+HALF_BLOCK = 8
+"""Tokens of a sequence's last block of 16 that are empty on average."""
+
 
 @dataclass(slots=True)
 class Sequence:
@@ -32,6 +35,8 @@ class Sequence:
     held: int = 0
     done: int = 0
     first: float | None = None
+    alone: float = 0.0
+    """What the engine's ``alone`` stood at when the first token came."""
     last: float = 0.0
     worst_gap: float = 0.0
     preemptions: int = 0
@@ -44,6 +49,10 @@ class EngineLimits:
     budget: int
     admission: str = "continuous"
     prefix_cache: bool = True
+    prefill_first: bool = False
+    """Prompts are read in steps of their own, while those that decode wait (no chunked prefill)."""
+    reserves: bool = False
+    """Room for the whole answer is kept from the start, so that nothing is ever preempted."""
 
 
 @dataclass(slots=True)
@@ -67,6 +76,10 @@ class EngineSim:
     kept: OrderedDict[str, int] = field(default_factory=OrderedDict)
     kept_tokens: int = 0
     counters: Counters = field(default_factory=Counters)
+    alone: float = 0.0
+    """Seconds that all decode steps would have taken without prompts beside them."""
+    promised: int = 0
+    """Tokens that the sequences in the engine may yet grow by."""
 
     @property
     def idle(self) -> bool:
@@ -100,9 +113,11 @@ class EngineSim:
             head = self.waiting[0]
             cached = self._reuse(head)
             need = head.prompt + head.done + 1
-            alone = not (self.running or self.reading)
-            if self.used + need > limits.kv_tokens and not alone:
+            inside = len(self.running) + len(self.reading)
+            kept = self.promised + head.answer - head.done if limits.reserves else HALF_BLOCK * inside
+            if self.used + need + kept > limits.kv_tokens and inside:
                 return
+            self.promised += head.answer - head.done
             self.waiting.popleft()
             head.cached = cached
             head.todo = max(need - 1 - cached, 1)
@@ -135,7 +150,7 @@ class EngineSim:
 
     def _mixed_step(self, now: float) -> tuple[float, list[Sequence]]:
         model, counters = self.model, self.counters
-        room = max(self.limits.budget - len(self.running), 16)
+        room = max(self.limits.budget - (0 if self.limits.prefill_first else len(self.running)), 16)
         spent, ready = 0.0, []
         for sequence in self.reading:
             chunk = min(sequence.todo, room)
@@ -147,17 +162,14 @@ class EngineSim:
             room -= chunk
             counters.prompt_tokens += chunk
             if sequence.todo == 0:
-                spent += model.serial_s
                 ready.append(sequence)
-        batch = len(self.running) + len(ready)
-        context = sum(s.held for s in self.running)
-        length = model.decode(max(batch, 1), context) + spent
-        if not self.running:
-            # nothing decodes beside it: reading the weights hides behind the arithmetic
-            length = max(spent, model.decode(1, 0))
+        beside = [] if self.limits.prefill_first else self.running
+        context = sum(s.held for s in beside)
+        length = model.mixed(len(beside) + len(ready), context, spent, len(ready))
         now += length
         self._count(1, length)
-        ended = self._grow(self.running, 1, now, length)
+        ended = self._grow(self.running, 1, now, length) if beside else []
+        self.alone += model.decode(len(beside), context) if beside else 0.0
         for sequence in ready:
             self.reading.remove(sequence)
             self._token(sequence, now)
@@ -179,6 +191,7 @@ class EngineSim:
             steps = model.steps_within(batch, context, max(until - now, 0.0), steps)
         length = model.run(batch, context, steps)
         now += length
+        self.alone += length
         self._count(steps, length)
         ended = self._grow(running, steps, now, length / steps)
         self._preempt_until_it_fits()
@@ -193,6 +206,7 @@ class EngineSim:
         """Give every running sequence ``steps`` tokens; take out and return those that end."""
         self.counters.output_tokens += steps * len(running)
         self.used += steps * len(running)
+        self.promised -= steps * len(running)
         ended: list[Sequence] = []
         for sequence in running:
             sequence.done += steps
@@ -211,10 +225,11 @@ class EngineSim:
     def _token(self, sequence: Sequence, now: float) -> None:
         """The first token after a prompt was read."""
         if sequence.first is None:
-            sequence.first = now
+            sequence.first, sequence.alone = now, self.alone
         elif sequence.last:
             sequence.worst_gap = max(sequence.worst_gap, now - sequence.last)
         sequence.done += 1
+        self.promised -= 1
         sequence.last = now
         self.counters.output_tokens += 1
 
@@ -229,6 +244,7 @@ class EngineSim:
         while self.used + len(self.running) > self.limits.kv_tokens and len(self.running) > 1:
             victim = self.running.pop()
             self.used -= victim.held
+            self.promised -= victim.answer - victim.done
             victim.held = 0
             victim.preemptions += 1
             self.counters.preemptions += 1

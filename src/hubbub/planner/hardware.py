@@ -6,8 +6,10 @@ one its units run at instead (no FP8 units: weights are widened and multiplied i
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -88,6 +90,13 @@ def _normal(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
+def close_to(text: str, known: Mapping[str, str]) -> str:
+    """The end of an error about a name that nobody knows: '; did you mean ...?'. ``known``: spelling -> name."""
+    found = difflib.get_close_matches(text, known, n=6, cutoff=0.55)
+    names = list(dict.fromkeys(known[spelling] for spelling in found))[:3]
+    return f"; did you mean {' or '.join(names)}?" if names else ""
+
+
 @cache
 def _alias_table() -> tuple[tuple[str, Card], ...]:
     table = [(_normal(alias), card) for card in cards().values() for alias in (*card.aliases, card.name)]
@@ -125,8 +134,8 @@ def resolve_card(text: str, *, cpu: bool | None = None, option: str = "hardware"
             base = found or cards()["CPU"]
             found = replace(base, bandwidth_gbs=float(stated.group(1)))
     if found is None:
-        near = ", ".join(sorted(c.name for c in cards().values())[:12])
-        raise NotFound(f"{option}: no card named {text!r}; known are {near}, ... (`hubbub plan cards`)", param=option)
+        near = close_to(_normal(text), {_normal(name): card.name for name, card in _alias_table()})
+        raise NotFound(f"{option}: no card named {text!r}{near} (`hubbub plan cards` lists them)", param=option)
     return _with_memory(found, text)
 
 
@@ -158,6 +167,8 @@ def make_machine(
     card = resolve_card(hardware, option=option)
     if layer_split:
         return Machine(card, gpus, 1, gpus)
+    if tp < 0:
+        raise BadRequest(f"tp: must be 0 or more, got {tp}", param="tp")
     if tp and gpus % tp:
         raise BadRequest(f"tp: {gpus} cards do not split into groups of {tp}", param="tp")
     return Machine(card, gpus, tp or gpus)

@@ -12,9 +12,11 @@ from dataclasses import replace
 from functools import cache
 
 from hubbub.core.errors import NotFound
+from hubbub.planner.hardware import close_to
 from hubbub.planner.models import ModelShape, cards
 
 _ALIASES: tuple[tuple[str, str], ...] = (
+    (r"^smollm2$", "SmolLM2-135M"),  # what the embedded engine calls the model it comes with
     (r"deepseek[-_ ]?r1[-_ ]?distill[-_ ]?qwen[-_ ]?(1\.5|7|14|32)b", r"Qwen2.5-\1B"),
     (r"deepseek[-_ ]?r1[-_ ]?distill[-_ ]?llama[-_ ]?(8|70)b", r"Llama-3.1-\1B"),
     (r"deepseek[-_ ]?r1[:_ -]+(1\.5|7|14|32)b", r"Qwen2.5-\1B"),
@@ -209,8 +211,9 @@ def resolve_model(name: str, params: str = "", option: str = "model") -> ModelSh
             break
     if sizes:
         return generic(sizes[0])
+    close = close_to(re.sub(r"[^a-z0-9.]", "", cleaned.lower()), {key: s.name for key, s in _by_key().items()})
     raise NotFound(
-        f"{option}: no model named {name!r}; give a bundled name (`hubbub plan models`), a folder or file with "
-        "config.json, a .gguf file, or a name that holds its size, such as 'my-7b'",
+        f"{option}: no model named {name!r}{close or '.'} Give a bundled name (`hubbub plan models`), a folder "
+        "or file with config.json, a .gguf file, or a name that holds its size, such as 'my-7b'",
         param=option,
     )

@@ -21,27 +21,33 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
+from hubbub.planner.closed_forms import figure
 from hubbub.planner.coefficients import CORRECTED, KINDS, Coefficients, from_json, groups, metric_class
 from hubbub.planner.residuals import of_rows
-from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, figure, prior, table_of
+from hubbub.planner.serving import figures, simulated
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, prior, table_of
 
 SIGMA = 0.06
 """Noise of one row in logarithms: repeated runs of one set-up in the data differ by about this."""
 CAUCHY = 0.12
 STEP = 1e-4
+ANCHOR = 10
+"""Rounds before the closed forms are held to the simulator anew."""
 SHRINK = 0.5
 """Of the prior deviations in ``KINDS``: chosen by cross validation among 0.4, 0.5, 0.6, 1 and 1.5."""
 
 
 @dataclass(slots=True)
 class Data:
-    """Rows that can be predicted. ``rows`` are their places in the file."""
+    """Rows that can be predicted. ``rows`` are their places in the file; ``ratio``: the logarithm of what the simulator
+    says over what the closed form does, before any fit (0 for rows the closed forms predict)."""
 
     cases: list[Case]
     values: Floats
     table: Table
     rows: list[int]
     members: list[dict[str, str]]
+    ratio: Floats
 
     def take(self, index: Any) -> Data:
         index = np.asarray(index)
@@ -51,6 +57,7 @@ class Data:
             self.table.take(index),
             [self.rows[i] for i in index],
             [self.members[i] for i in index],
+            self.ratio[index],
         )
 
 
@@ -73,7 +80,25 @@ def load(rows: Iterable[Mapping[str, str]]) -> Data:
         cases.append(case)
         values.append(value)
         places.append(place)
-    return Data(cases, np.array(values), table_of(cases), places, [groups(case) for case in cases])
+    table = table_of(cases)
+    ratio = simulated_over_closed(cases, table, {name: _priors(name, cases) for name in COEFFICIENTS})
+    return Data(cases, np.array(values), table, places, [groups(case) for case in cases], ratio)
+
+
+def _priors(name: str, cases: list[Case]) -> Floats:
+    return np.array([prior(name, case) for case in cases])
+
+
+def simulated_over_closed(cases: list[Case], table: Table, coefficients: dict[str, Floats]) -> Floats:
+    """The logarithm of the simulator's figure over the closed form's; 0 where no simulator is asked."""
+    out = np.zeros(len(cases))
+    index = np.flatnonzero([simulated(case) for case in cases])
+    if len(index):
+        some = [cases[i] for i in index]
+        own = {name: values[index] for name, values in coefficients.items()}
+        plain = predict(parts_of([case.metric for case in some], table.take(index)), own)
+        out[index] = np.log(np.maximum(figures(some, own), 1e-9)) - np.log(np.maximum(plain, 1e-9))
+    return out
 
 
 Part = tuple[str, Any, Table]
@@ -102,12 +127,18 @@ def predicted(data: Data, coefficients: dict[str, Floats]) -> Floats:
 
 
 class Problem:
-    """The design: which effects each row's coefficients are made of."""
+    """The design: which effects each row's coefficients are made of.
 
-    def __init__(self, data: Data) -> None:
+    The slopes are those of the closed forms. Where a row's figure comes from the simulator, the closed form is held to
+    it by their ratio: the data's, taken at the priors; ``anchored``: once more when the fit has settled.
+    """
+
+    def __init__(self, data: Data, *, anchored: bool = False) -> None:
         self.data = data
+        self.ratio = data.ratio
+        self.anchored = anchored
         self.parts = parts_of([case.metric for case in data.cases], data.table)
-        self.start = {name: np.array([prior(name, case) for case in data.cases]) for name in COEFFICIENTS}
+        self.start = {name: _priors(name, data.cases) for name in COEFFICIENTS}
         self.keys: list[tuple[str, str, str]] = []
         self.deviations: list[float] = []
         member = data.members
@@ -141,8 +172,8 @@ class Problem:
         return {n: coefficient(n, self.start[n], self.design[n] @ effects) for n in COEFFICIENTS}
 
     def residual(self, coefficients: dict[str, Floats]) -> Floats:
-        figures = predict(self.parts, coefficients)
-        return np.log(np.maximum(figures, 1e-9)) - np.log(self.data.values)
+        plain = predict(self.parts, coefficients)
+        return np.log(np.maximum(plain, 1e-9)) + self.ratio - np.log(self.data.values)
 
     def jacobian(self, coefficients: dict[str, Floats], residual: Floats) -> sparse.csr_matrix:
         total = sparse.csr_matrix((len(residual), len(self.keys)))
@@ -165,6 +196,9 @@ class Problem:
         residual = self.residual(self.coefficients(effects))
         widths = ([1.0] * 4 + [0.4] * 3 + [CAUCHY] * rounds)[:rounds]
         for turn, width in enumerate(widths):
+            if self.anchored and turn == ANCHOR:
+                self.ratio = simulated_over_closed(self.data.cases, self.data.table, self.coefficients(effects))
+                residual = self.residual(self.coefficients(effects))
             cost = self.cost(residual, effects, width)
             jacobian = self.jacobian(self.coefficients(effects), residual)
             robust = self.weight / (1 + (residual / width) ** 2) / SIGMA**2
@@ -185,7 +219,7 @@ class Problem:
             damping = max(damping / 4, 1e-3)
             if tell is not None:
                 tell(f"round {turn}: cost {cost:.0f}, median |error| {np.median(np.abs(residual)):.4f}")
-            if gain < 1e-3 and width == CAUCHY:
+            if gain < 1e-3 and turn > ANCHOR:
                 break
         return effects
 
@@ -202,7 +236,7 @@ class Problem:
             return np.asarray(turned @ (scaled @ vector) + prior * scale**2 * vector)
 
         solution, _ = cg(
-            LinearOperator((size, size), matvec=times, dtype=float), -gradient * scale, rtol=1e-3, maxiter=150
+            LinearOperator((size, size), matvec=times, dtype=float), -gradient * scale, rtol=1e-3, maxiter=60
         )
         return np.asarray(solution * scale)
 
@@ -215,29 +249,33 @@ class Problem:
         return out
 
 
-def fitted(data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Coefficients:
-    problem = Problem(data)
+def fitted(
+    data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None, *, anchored: bool = False
+) -> tuple[Coefficients, Floats]:
+    """Coefficients, and the logarithms of predicted over measured that they leave."""
+    problem = Problem(data, anchored=anchored)
     effects = problem.solve(rounds, tell)
     known: dict[str, set[str]] = {"engine": set(), "engine_card": set(), "card": set(), "model_card": set()}
-    for case in data.cases:
-        member = groups(case)
+    for member in data.members:
         for kind, names in known.items():
             names.add(member[kind])
-    return from_json(
+    model = from_json(
         {"effects": problem.as_effects(effects), "bands": {}, "known": {k: sorted(v) for k, v in known.items()}}
     )
+    return model, problem.residual(problem.coefficients(effects))
 
 
 def errors_of(data: Data, model: Coefficients) -> Floats:
     """Logarithms of predicted over measured."""
-    figures = predicted(data, model.values(data.cases)) * model.correction(data.cases)
-    return np.log(np.maximum(figures, 1e-9) / data.values)
+    found = figures(data.cases, model.values(data.cases)) * model.correction(data.cases)
+    return np.log(np.maximum(found, 1e-9) / data.values)
 
 
-def corrected(data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Coefficients:
+def corrected(
+    data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None, *, anchored: bool = False
+) -> Coefficients:
     """Fitted coefficients, and what they leave of the rows they were fitted to."""
-    model = fitted(data, rounds, tell)
+    model, left = fitted(data, rounds, tell, anchored=anchored)
     kinds = [metric_class(case.metric) for case in data.cases]
     keep = [i for i, kind in enumerate(kinds) if kind in CORRECTED]
-    left = errors_of(data, model)
     return replace(model, rows=of_rows([data.cases[i] for i in keep], [kinds[i] for i in keep], left[keep]))

@@ -10,7 +10,7 @@ from hubbub.planner.chats import Targets, check_chats, simulate
 from hubbub.planner.corpus import Job, corpus_report
 from hubbub.planner.engines import parse_engine
 from hubbub.planner.figures import banded
-from hubbub.planner.hardware import Machine
+from hubbub.planner.hardware import Machine, close_to
 from hubbub.planner.memory import plan_memory
 from hubbub.planner.models import cards
 from hubbub.planner.quant import QUANTS
@@ -100,7 +100,8 @@ def _setups(machine: Machine, wish: Wish) -> list[Setup]:
     known = cards()
     for name in wish.models:
         if name not in known:
-            raise BadRequest(f"models: {name!r} is not a bundled model", param="models")
+            near = close_to(name.lower(), {known_as.lower(): known_as for known_as in known})
+            raise BadRequest(f"models: {name!r} is not a bundled model{near}", param="models")
         for engine, quant in pairs:
             kind = parse_engine(engine)
             shaped = Machine(card, machine.count, 1, machine.count) if kind.layer_split else machine

@@ -1,4 +1,5 @@
-"""Plans for a server: made in a process beside it, so that the simulator never stands in a chat's way.
+"""Plans for a server: made in a process beside it, so that the simulator never stands in a chat's way. The same process
+fits this machine's coefficients to the server's traffic.
 
 The process is started by the first request and kept. One request at a time; one that takes too long costs the process
 its life, and the next request gets a new one.
@@ -11,9 +12,11 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hubbub.core.errors import BadRequest, NotFound, Overloaded
+from hubbub.planner.folder import calibration_folder
 
 PATIENCE_S = 60.0
 """The longest plan there is, a comparison of all machines, takes some 20 s on a busy machine."""
@@ -22,9 +25,15 @@ LINE_BYTES = 64 * 2**20
 """A plan with its curves has some 100 kB."""
 
 
+Points = list[tuple[tuple[float, float], float]]
+
+
 class PlanService:
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+    """``calibrations``: the folder of this machine's coefficients."""
+
+    def __init__(self, patience_s: float = PATIENCE_S, calibrations: Path | None = None) -> None:
         self._patience_s = patience_s
+        self._folder = calibrations or calibration_folder()
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -35,15 +44,34 @@ class PlanService:
             raise Overloaded(f"{self._waiting} plans are being waited for; try again soon", retry_after=5.0)
         self._waiting += 1
         try:
-            async with self._turn:
-                said = await self._ask(json.dumps(body).encode() + b"\n")
+            plan: dict[str, Any] = await self._said({"plan": dict(body)})
+            return plan
         finally:
             self._waiting -= 1
+
+    def has_records(self) -> bool:
+        """Whether something was measured on this machine; looks at the disk."""
+        return any(not path.name.startswith("cpu-") for path in self._folder.glob("*.json"))
+
+    async def refine(self, model: str, engine: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
+        """Refine this machine's record by what was seen. Raises BadRequest, NotFound or Overloaded."""
+        told: dict[str, Any] = await self._said({"refine": {"model": model, "engine": engine, "steps": steps}})
+        return told
+
+    async def beginning(self, model: str, engine: str) -> Points:
+        """What the record says of times to the first token (``refine.beginning``); nothing where there is none. Raises
+        as ``refine``."""
+        said: Any = await self._said({"beginning": {"model": model, "engine": engine}})
+        return [((x[0], x[1]), y) for x, y in said]
+
+    async def _said(self, asked: Mapping[str, Any]) -> Any:
+        line = json.dumps({**asked, "folder": str(self._folder)}).encode() + b"\n"
+        async with self._turn:
+            said = await self._ask(line)
         if "error" in said:
             kind = NotFound if said["code"] == NotFound.code else BadRequest
             raise kind(said["error"], param=said["param"])
-        plan: dict[str, Any] = said["plan"]
-        return plan
+        return said["told"]
 
     async def close(self) -> None:
         process, self._process = self._process, None

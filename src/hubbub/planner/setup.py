@@ -6,20 +6,21 @@ called for every step of a simulation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hubbub.core.errors import ContextTooLong
+from hubbub.core.errors import ContextTooLong, NotFound
 from hubbub.planner.cases import Case, Work
 from hubbub.planner.coefficients import Coefficients, bundled
 from hubbub.planner.engines import EngineKind, parse_engine
-from hubbub.planner.hardware import Machine, make_machine
+from hubbub.planner.hardware import Machine, close_to, make_machine
 from hubbub.planner.memory import Load, MemoryPlan, plan_memory, require_fit
 from hubbub.planner.modelfiles import load_model
 from hubbub.planner.models import ModelShape
 from hubbub.planner.quant import Quant, kv_element_bytes, parse_quant
-from hubbub.planner.step_time import Steps, table_of
+from hubbub.planner.step_time import Floats, Steps, Table, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ def default_engine(machine: Machine, quant: Quant, shape: ModelShape | None = No
     return "vllm"
 
 
+ENGINES = ("vllm", "sglang", "tensorrt-llm", "lmdeploy", "llama.cpp", "openvino", "transformers", "tgi", "mlx", "mlc")
+KNOWN_ENGINES = ", ".join(ENGINES)
+
+
 def make_setup(
     model: str,
     hardware: str,
@@ -107,6 +112,9 @@ def make_setup(
 
     ``context``: tokens a chat may reach; it must not exceed the model's window.
     """
+    if engine and parse_engine(engine).family == "other":
+        near = close_to(engine.lower(), {name: name for name in ENGINES})
+        raise NotFound(f"engine: no engine named {engine!r}{near or f'; known are {KNOWN_ENGINES}'}", param="engine")
     shape, stated = load_model(model)
     machine = make_machine(hardware, gpus, tp=tp)
     family = parse_engine(engine).family if engine else ""
@@ -134,34 +142,25 @@ def fitting_setup(setup: Setup) -> Setup:
 
 class StepModel:
     """Seconds of engine steps of one model copy. ``decode(b, tokens)``: a step of ``b`` sequences that hold ``tokens``
-    tokens of context together; ``prompt(n, past)``: the arithmetic of ``n`` prompt tokens after ``past``."""
+    tokens of context together; ``prompt(n, past)``: the arithmetic of ``n`` prompt tokens after ``past``;
+    ``mixed``: a step that does both. ``single``: the table of one case, ``values``: its coefficients, ``most``:
+    sequences at the most."""
 
-    def __init__(self, setup: Setup, most: int = 0) -> None:
-        work = Work("saturated", 512, 256, 1.0)
-        case = setup.case(work)
-        most = max(1, min(most or setup.max_sequences, 4096))
-        single = table_of([case])
-        values = setup.model.values([case])
-        # a figure's correction is of its own load; steps are scaled by that of a usual one
-        usual = setup.case(Work("closed", 512, 256, float(min(most, 64))))
-        values["scale"] = values["scale"] / setup.model.correction([usual])
+    def __init__(self, single: Table, values: Mapping[str, Floats], most: int) -> None:
         table = single.take(np.zeros(most, dtype=int))
         steps = Steps(table, {name: np.repeat(value, most) for name, value in values.items()})
         scale = float(values["scale"][0])
         batch = np.arange(1, most + 1, dtype=float)
-        zero = steps.decode(batch, np.zeros(most)) - steps.c["kv"] * batch * table.state / table.bandwidth
-        state = float(values["kv"][0] * single.state[0] / single.bandwidth[0]) * scale
-        self.base: list[float] = (zero * scale + state * batch).tolist()
+        weights = steps.linear(batch)
         per_byte = float(values["kv"][0] / single.bandwidth[0]) * scale
-        kv = setup.shape
-        layers = kv.layers if kv.kv_layers is None else kv.kv_layers
-        self.window = kv.window if kv.window_layers else 0
-        windowed = min(kv.window_layers, layers) / max(layers, 1) if kv.window else 0.0
-        whole = kv.kv_bytes_per_token(setup.quant.kv_bytes) * per_byte
-        self.kv_s = whole * (1 - windowed)
-        self.window_kv_s = whole * windowed
-        flops = float(single.prefill_flops[0])
-        pre = float(values["prefill"][0]) * scale / flops
+        rest = steps.decode(batch, np.zeros(most)) - weights
+        self.weights: list[float] = (weights * scale).tolist()
+        self.rest: list[float] = (rest * scale).tolist()
+        self.base: list[float] = ((weights + rest) * scale).tolist()
+        self.window = int(single.window[0]) if single.kv_window[0] else 0
+        self.kv_s = float(single.kv_full[0]) * per_byte
+        self.window_kv_s = float(single.kv_window[0]) * per_byte
+        pre = float(values["prefill"][0]) * scale / float(single.prefill_flops[0])
         self.prompt_s = pre * float(single.flops_prompt_token[0]) + scale * float(
             values["comm"][0] * single.exchange_s[0]
         )
@@ -173,10 +172,21 @@ class StepModel:
     def prompt(self, tokens: float, past: float = 0.0) -> float:
         return tokens * (self.prompt_s + self.attention_s * (past + tokens / 2))
 
+    def _context(self, sequences: int, tokens: float) -> float:
+        seen = min(tokens, sequences * self.window) if self.window else 0.0
+        return self.kv_s * tokens + self.window_kv_s * seen
+
     def decode(self, sequences: int, tokens: float) -> float:
         """One step; ``tokens`` is the sum of all contexts."""
-        seen = min(tokens, sequences * self.window) if self.window else 0.0
-        return self.base[min(sequences, self.most) - 1] + self.kv_s * tokens + self.window_kv_s * seen
+        return self.base[min(sequences, self.most) - 1] + self._context(sequences, tokens)
+
+    def mixed(self, sequences: int, tokens: float, arithmetic: float, prompts: int) -> float:
+        """A step of ``sequences`` that decode, with ``arithmetic`` seconds of prompt beside, of which ``prompts`` end.
+        The weights are read once for both: the reading hides behind the arithmetic."""
+        at = min(max(sequences, 1), self.most) - 1
+        read = self.weights[at]
+        linear: float = (read * read * read + arithmetic * arithmetic * arithmetic) ** (1 / 3)
+        return linear + self.rest[at] + prompts * self.serial_s + self._context(sequences, tokens)
 
     def run(self, sequences: int, tokens: float, steps: int) -> float:
         """``steps`` decode steps in a row, each adding one token to every sequence: a closed sum."""
@@ -191,3 +201,14 @@ class StepModel:
         guess = seconds / first
         later = self.decode(sequences, tokens + sequences * min(guess, most) / 2)
         return max(1, min(most, int(seconds / later) + 1))
+
+
+def step_model(setup: Setup, most: int = 0) -> StepModel:
+    """Step times of a setup, for up to ``most`` sequences (0: as many as its engine takes)."""
+    case = setup.case(Work("saturated", 512, 256, 1.0))
+    most = max(1, min(most or setup.max_sequences, 4096))
+    values = setup.model.values([case])
+    # a figure's correction is of its own load; steps are scaled by that of a usual one
+    usual = setup.case(Work("closed", 512, 256, float(min(most, 64))))
+    values["scale"] = values["scale"] / setup.model.correction([usual])
+    return StepModel(table_of([case]), values, most)

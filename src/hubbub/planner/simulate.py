@@ -20,9 +20,10 @@ from hubbub.core.events import Arrived, Command, Dispatch, EngineUp, Finished, P
 from hubbub.core.scheduler import Scheduler
 from hubbub.core.types import ChatId, EngineId, EngineState, Priority, Request, RequestId, Usage, UserId
 from hubbub.planner.enginesim import EngineLimits, EngineSim, Sequence
-from hubbub.planner.setup import Setup, StepModel
+from hubbub.planner.setup import Setup, step_model
 
 PROGRESS_EVERY_S = 1.0
+TOLD_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Simulation:
         per_token = setup.shape.kv_bytes_per_token(setup.quant.kv_bytes)
         room = int(plan.kv_tokens * per_token / max(per_chat, 1.0)) if per_chat else plan.kv_tokens
         most = max(1, min(setup.max_sequences, chats.count + self._bulk.in_flight or 1))
-        model = StepModel(setup, most)
+        model = step_model(setup, most)
         slots = setup.engine.admission == "slots"
         limits = EngineLimits(
             max_sequences=min(setup.max_sequences, 256) if slots else setup.max_sequences,
@@ -110,12 +111,12 @@ class Simulation:
         self._request_s = model.request_s
         self._engines = {EngineId(f"e{i}"): EngineSim(model, limits) for i in range(setup.machine.replicas)}
         waiting = chats.count + self._bulk.in_flight + 10
-        self._scheduler = Scheduler(SchedulerConfig(max_queued=waiting, max_queued_bulk=waiting))
+        self.scheduler = Scheduler(SchedulerConfig(max_queued=waiting, max_queued_bulk=waiting))
         for engine, simulated in self._engines.items():
             state = EngineState(
                 ("m",), chats.context, simulated.limits.max_sequences, simulated.limits.kv_tokens, prefix_cache=True
             )
-            self._scheduler.handle(EngineUp(engine, state), 0.0)
+            self.scheduler.handle(EngineUp(engine, state), 0.0)
         self._clock = dict.fromkeys(self._engines, 0.0)
         self._events: list[tuple[float, int, str, int]] = []
         self._sequence = self._requests = 0
@@ -123,6 +124,8 @@ class Simulation:
         self._flying: dict[str, tuple[Sequence, int]] = {}
         self._progress: dict[str, int] = {}
         self._told = 0.0
+        # a slow engine's seconds hold no step at all: telling of them every one would cost more than the steps
+        self._tell_every = max(PROGRESS_EVERY_S, TOLD_STEPS * model.decode(most, most * 512))
         self._last_end = [0.0, 0.0]
         self.outcome = Outcome()
 
@@ -195,19 +198,18 @@ class Simulation:
     def _step(self, engine: EngineId, arrival: float) -> int:
         simulated, clock = self._engines[engine], self._clock
         now = clock[engine]
-        limit = min(arrival, now + 0.5 if simulated.waiting else math.inf)
         reading = bool(simulated.waiting or simulated.reading)
-        after, ended = simulated.advance(now, limit)
+        after, ended = simulated.advance(now, arrival)
         clock[engine] = after
         if reading:  # the scheduler learns from first tokens, and gives the next bulk row after one
             spoke = (s for s in (*simulated.running, *ended) if s.key not in self._progress)
             first = {s.key: s.done for s in spoke}
             self._progress.update(first)
             told = {RequestId(key): done for key, done in first.items()}
-            self._obey(self._scheduler.handle(Progressed(told), after), after)
+            self._obey(self.scheduler.handle(Progressed(told), after), after)
         for sequence in ended:
             self._end(sequence, after)
-        if after - self._told >= PROGRESS_EVERY_S:
+        if after - self._told >= self._tell_every:
             self._tell(after)
         return len(ended)
 
@@ -225,9 +227,9 @@ class Simulation:
             fill += simulated.fill / len(self._engines)
             running += len(simulated.running) + len(simulated.reading)
         if grown:
-            self._obey(self._scheduler.handle(Progressed(grown), now), now)
-        self._obey(self._scheduler.handle(Ticked(), now), now)
-        view = self._scheduler.view()
+            self._obey(self.scheduler.handle(Progressed(grown), now), now)
+        self._obey(self.scheduler.handle(Ticked(told=False), now), now)
+        view = self.scheduler.view()
         inside = sum(len(s.waiting) for s in self._engines.values())
         self.outcome.queue.append(sum(view.queued.values()) + inside)
         self.outcome.running.append(running)
@@ -264,7 +266,7 @@ class Simulation:
         sequence = Sequence(key, chat, prompt, answer, now)
         self._flying[key] = (sequence, who)
         request = Request(RequestId(key), UserId(user), ChatId(chat), "m", prompt, priority)
-        self._obey(self._scheduler.handle(Arrived(request), now), now)
+        self._obey(self.scheduler.handle(Arrived(request), now), now)
 
     def _obey(self, commands: list[Command], now: float) -> None:
         for command in commands:
@@ -285,7 +287,9 @@ class Simulation:
     def _end(self, sequence: Sequence, now: float) -> None:
         out = self.outcome
         _, who = self._flying.pop(sequence.key)
-        self._progress.pop(sequence.key, None)
+        rest = sequence.done - self._progress.pop(sequence.key, 0)
+        if rest > 0:
+            self._obey(self.scheduler.handle(Progressed({RequestId(sequence.key): rest}), now), now)
         usage = Usage(sequence.prompt, sequence.done, sequence.cached)
         if sequence.chat == "template":
             out.bulk_tokens += sequence.done
@@ -302,4 +306,4 @@ class Simulation:
             user = self._users[who]
             user.history = sequence.prompt + sequence.done
             self._push(now + self._random.expovariate(1 / max(self._chats.think_s, 1e-3)), "ask", who)
-        self._obey(self._scheduler.handle(Finished(RequestId(sequence.key), usage), now), now)
+        self._obey(self.scheduler.handle(Finished(RequestId(sequence.key), usage), now), now)

@@ -37,13 +37,19 @@ PRIORS: dict[str, float] = {
     "ramp": 1.0,  # times the modelled TTFT
     "stall": 1.0,  # times what other requests' prompts add to the time between tokens
     "gap": 1.0,  # times ITL alone: pieces of several tokens
+    "accept": 1.0,  # tokens a step and sequence: above 1 with speculative decoding only
     "scale": 1.0,
 }
 COEFFICIENTS = tuple(PRIORS)
 MODES = ("static", "closed", "burst", "rate", "saturated")
-FLOORS = {"weights": 0.8, "kv": 0.8, "compute": 0.8, "prefill": 0.8}
+FLOORS = {"weights": 0.8, "kv": 0.8, "compute": 0.8, "prefill": 0.8, "accept": 1.0}
 """Nothing reads much faster than the memory's bandwidth or multiplies faster than the peak rate; a data sheet may be
 off by some of it (boost clocks, larger cuts of a chip)."""
+DRAFT_S = 0.25e-3
+"""Launching one draft model's step."""
+LOOP_S = 65e-6
+"""One turn of transformers' loop over experts: Qwen1.5-MoE, 24 layers of 60, does 8.5 tokens/s where its bytes and its
+dense siblings' overheads come to 40."""
 KERNELS: dict[str, tuple[float, float, float]] = {
     "ampere": (1.45, 1.35, 1.4),
     "hopper": (1.38, 1.2, 1.45),
@@ -77,6 +83,8 @@ their neighbours and by end-to-end rows of other engines."""
 
 def prior(name: str, case: Case) -> float:
     """The coefficient before fitting, on the case's card."""
+    if name == "accept":
+        return 1.0 + min(0.75 * case.drafts, 1.8)  # MTP heads of one token are right some 75 %, longer drafts tail off
     place = {"weights": 0, "kv": 1, "prefill": 2, "compute": 2}.get(name)
     if place is None:
         return PRIORS[name]
@@ -114,13 +122,26 @@ class Table:
     exchange_s: Floats
     hops: Floats
     tile: Floats
+    verify: Floats
+    """Tokens a step computes for each sequence: 1, and the drafts of speculative decoding."""
+    draft_bytes: Floats
+    """What drafting them reads: a layer and the output table for each."""
+    loops: Floats
+    """Experts that a step goes through one by one in Python."""
     cap: Floats
+    """Sequences that run at a time, as many as the KV cache and the engine's own limit let in."""
+    kv_tokens: Floats
+    sequences: Floats
+    """The engine's own limit."""
     budget: Floats
     interleaves: Floats
     replicas: Floats
     gpus: Floats
     tokens_in: Floats
     tokens_out: Floats
+    """Tokens answered."""
+    tokens_told: Floats
+    """Tokens asked for, which a source counts as answered."""
     concurrency: Floats
     requests: Floats
     rate: Floats
@@ -144,11 +165,9 @@ def features(case: Case) -> dict[str, float]:
     windowed = min(shape.window_layers, kv_layers) if shape.window else 0
     prompt_params = shape.active_params - shape.embedding_params
     plan = plan_memory(shape, quant, machine, engine, case.load)
-    # vLLM admits on the blocks a request has now and preempts; the others keep room for the whole answer
-    context = work.tokens_in + work.tokens_out * (0.5 if engine.family == "vllm" else 1.0)
-    cap = min(resident_cap(plan, shape, quant, context), case.load.max_sequences or engine.max_sequences(card))
-    if engine.family in ("llamacpp", "mlx") and work.mode != "static":
-        cap = max(cap, 1.0)
+    context = work.tokens_in + work.tokens_out * (1.0 if engine.reserves else 0.5)
+    resident = resident_cap(plan, shape, quant, context)
+    most = case.load.max_sequences or engine.max_sequences(card)
     always_bits = 16.0 if quant.experts_only else quant.weight_bits
     always = ((shape.linear_params - shape.expert_params) * always_bits + shape.embedding_params * quant.embed_bits) / 8
     replicas = machine.replicas
@@ -173,13 +192,19 @@ def features(case: Case) -> dict[str, float]:
         "exchange_s": exchange,
         "hops": 2.0 * shape.layers if machine.tp > 1 else 0.0,
         "tile": 64.0 if card.family == "hopper" else 16.0 if card.kind in ("nvidia", "amd") else 1.0,
-        "cap": cap,
+        "verify": 1.0 + case.drafts,
+        "draft_bytes": case.drafts * (always / max(shape.layers, 1) + shape.embedding_params * quant.embed_bits / 8),
+        "loops": float(shape.layers * shape.experts) if shape.moe and engine.family == "hf" else 0.0,
+        "cap": min(resident, most),
+        "kv_tokens": resident * context,
+        "sequences": float(most),
         "budget": float(case.load.token_budget or engine.token_budget(card)),
         "interleaves": float(engine.interleaves),
         "replicas": float(replicas),
         "gpus": float(machine.count),
         "tokens_in": work.tokens_in,
-        "tokens_out": work.tokens_out,
+        "tokens_out": work.answered,
+        "tokens_told": work.tokens_out,
         "concurrency": work.concurrency * share,
         "requests": work.requests * share,
         "rate": work.rate * share,
@@ -214,16 +239,30 @@ class Steps:
 
     def overhead(self) -> Floats:
         t, c = self.t, self.c
-        return t.layers * c["layer_us"] * 1e-6 + c["step_ms"] * 1e-3 + t.hops * c["hop_us"] * 1e-6
+        drafts = (t.verify - 1) * DRAFT_S + c["weights"] * t.draft_bytes / t.bandwidth
+        steady = t.layers * c["layer_us"] * 1e-6 + c["step_ms"] * 1e-3 + t.hops * c["hop_us"] * 1e-6
+        return steady + drafts + t.loops * LOOP_S
+
+    def linear(self, sequences: Floats) -> Floats:
+        """Seconds of a decode step's matrix products: reading the weights or the arithmetic, whichever is longer."""
+        t, c = self.t, self.c
+        rows = sequences * t.verify
+        memory = c["weights"] * self.weights_read(rows) / t.bandwidth
+        compute = c["compute"] * t.flops_token * np.maximum(rows, t.tile) / t.decode_flops
+        return self._smooth_max(memory, compute)
 
     def decode(self, sequences: Floats, context: Floats) -> Floats:
-        """Seconds of a step that gives each of ``sequences`` one token at a mean of ``context`` tokens."""
+        """Seconds of a step that gives each of ``sequences`` one token (``accept`` of them, where it speculates) at a
+        mean of ``context`` tokens."""
         t, c = self.t, self.c
-        memory = c["weights"] * self.weights_read(sequences) / t.bandwidth
-        compute = c["compute"] * t.flops_token * np.maximum(sequences, t.tile) / t.decode_flops
         kv = c["kv"] * sequences * self.kv_read(context) / t.bandwidth
         extra = sequences * (c["seq_us"] * 1e-6 + c["comm"] * t.exchange_s)
-        return self._smooth_max(memory, compute) + kv + extra + self.overhead()
+        return self.linear(sequences) + kv + extra + self.overhead()
+
+    @property
+    def answer_steps(self) -> Floats:
+        """Decode steps of one answer."""
+        return self.t.tokens_out / self.c["accept"]
 
     def prompt_work(self, tokens: Floats, past: Floats | float = 0.0) -> Floats:
         """Seconds of arithmetic for a prompt of ``tokens`` after ``past`` cached ones, without the step's overhead."""
@@ -238,166 +277,3 @@ class Steps:
         weights = c["weights"] * self.weights_read(np.maximum(prompts * tokens, 1.0)) / t.bandwidth
         steps = np.maximum(prompts * tokens / t.budget, 1.0)
         return self._smooth_max(work, weights) + steps * self.overhead()
-
-
-@dataclass(slots=True)
-class Timings:
-    """What a workload comes to, each an array: seconds, requests a second of all copies, mean running requests."""
-
-    duration: Floats
-    requests_s: Floats
-    ttft_mean: Floats
-    ttft_p99: Floats
-    tpot: Floats
-    itl: Floats
-    batch: Floats
-
-
-def timings(steps: Steps) -> Timings:
-    """Each mode some row is in is computed for all rows and the row's own is picked: cheap, and free of branches."""
-    mode = steps.t.mode
-    static = _static(steps)
-    closed = _queue(steps) if np.any((mode != 0) & (mode != 3)) else static
-    rate = _open(steps) if np.any(mode == 3) else static
-    out: dict[str, Floats] = {}
-    for field in fields(Timings):
-        name = field.name
-        picked = np.where(mode == 0, getattr(static, name), getattr(closed, name))
-        out[name] = np.where(mode == 3, getattr(rate, name), picked) * (
-            steps.c["scale"] if name in ("duration", "ttft_mean", "ttft_p99", "tpot", "itl") else 1.0
-        )
-    out["requests_s"] = out["requests_s"] / np.where(mode == 3, 1.0, steps.c["scale"])
-    return Timings(**out)
-
-
-def _static(s: Steps) -> Timings:
-    t, c = s.t, s.c
-    together = np.where(np.isfinite(t.concurrency), t.concurrency, t.cap)
-    batch = np.minimum(together, t.cap)
-    waves = np.maximum(together / batch, 1.0)
-    first = s.prefill(batch, t.tokens_in)
-    per = s.decode(batch, t.tokens_in + t.tokens_out / 2)
-    request = c["request_ms"] * 1e-3
-    total = waves * (first + t.tokens_out * per) + request
-    ttft = first + request + (waves - 1) * 0.5 * (first + t.tokens_out * per)
-    return Timings(total, together / total * t.replicas, ttft, ttft, per, per, batch)
-
-
-def _per_request(s: Steps) -> Floats:
-    return s.prompt_work(s.t.tokens_in) + s.c["serial_ms"] * 1e-3
-
-
-def _queue(s: Steps) -> Timings:
-    """Clients that ask again when answered, a burst, or endless load: requests flow through ``batch`` places."""
-    t, c = s.t, s.c
-    requests = np.where(np.isfinite(t.requests), t.requests, 1e6)
-    offered = np.minimum(np.where(t.mode == 4, np.inf, t.concurrency), requests)
-    # short answers end before the token budget has let in enough prompts to fill every place
-    flow = np.where(t.requests > 4 * offered, np.inf, t.tokens_out * t.budget / np.maximum(t.tokens_in, 1.0))
-    batch = np.maximum(np.minimum(np.minimum(offered, t.cap), np.maximum(flow, 2.0)), 1.0)
-    one = _per_request(s)
-    step = s.decode(batch, t.tokens_in + t.tokens_out / 2)
-    full = batch * one
-    tpot = step + full / t.tokens_out
-    waves = requests / batch
-    tail = c["tail"] * t.tokens_out * s.decode(np.maximum(batch / 8, 1.0), t.tokens_in + t.tokens_out)
-    tail = np.where(t.varied > 0, tail, 0.3 * tail * (waves > 1.5)) * (requests < 1e5)
-    begin = t.tokens_in / t.budget * batch * s.decode(np.maximum(batch / 2, 1.0), t.tokens_in) * t.interleaves
-    drain = np.maximum(t.varied * 0.75, 1 - 1 / np.maximum(waves, 1.0))
-    busy = requests * one + t.tokens_out * step * np.maximum(waves, 1.0 - 0.25 * drain)
-    duration = busy + tail + begin + s.overhead() + c["request_ms"] * 1e-3
-    endless = requests >= 1e5
-    rate = np.where(endless, batch / (t.tokens_out * tpot), requests / duration)
-    ramp = full + begin
-    last = np.maximum(duration - tail - t.tokens_out * tpot, ramp)
-    share = np.minimum(batch / requests, 1.0)
-    burst = share * ramp / 2 + (1 - share) * (ramp / 2 + np.maximum(last, ramp) / 2)
-    wait = (np.maximum(offered, batch) - batch) / np.maximum(rate, 1e-12)
-    load = np.minimum(one * rate, 0.95)
-    steady = one + step + 0.5 * (step + one * load / (1 - load)) + share * ramp / 2
-    steady = steady + np.where(np.isfinite(wait), wait, 0.0)
-    # of a count of clients near the count of requests, most wait in the opening burst
-    steady = np.where((requests < 1e5) & (share > 0.2) & (t.mode == 1), np.maximum(steady, burst + step), steady)
-    is_burst = (t.mode == 2) | ((requests <= offered * 1.01) & (t.mode != 4))
-    request = c["request_ms"] * 1e-3
-    ttft = np.where(is_burst, burst * c["ramp"] + step, steady * c["ramp"]) + request
-    p99 = np.where(is_burst, np.where(share >= 1, ramp, last) * c["ramp"], steady + 2 * (step + one) + share * ramp / 2)
-    uneven = np.where((t.varied > 0) & is_burst, 1.6, 1.0)
-    stall = (
-        c["stall"] * (1 - 0.5 * share) * (full - one) / t.tokens_out
-    )  # a request's own prompt ends before its first token
-    thin = s.decode(np.where(t.varied > 0, 0.7, 1.0) * batch, t.tokens_in + t.tokens_out / 2)
-    return Timings(duration, rate * t.replicas, ttft, p99 + request, step + stall * uneven, thin + stall, batch)
-
-
-def _open(s: Steps) -> Timings:
-    """Requests that come at a rate: the batch grows until it serves them, or up to the cap and then a queue forms."""
-    t, c = s.t, s.c
-    one = _per_request(s)
-    arrive = np.where(t.rate > 0, t.rate, 1.0)
-    left = np.maximum(1 - arrive * one, 0.02)
-    batch = np.ones(len(t))
-    context = t.tokens_in + t.tokens_out / 2
-    for _ in range(12):
-        need = arrive * t.tokens_out * s.decode(batch, context) / left
-        batch = 0.5 * batch + 0.5 * np.clip(need, 1.0, t.cap)
-    step = s.decode(batch, context)
-    capacity = 1.0 / (one + t.tokens_out * s.decode(t.cap, context) / t.cap)
-    served = np.minimum(arrive, capacity)
-    tpot = step / left
-    requests = np.where(np.isfinite(t.requests), t.requests, 1e5)
-    over = np.maximum(requests * (1 / served - 1 / arrive), 0.0)
-    total = requests / served + t.tokens_out * tpot
-    load = np.minimum(one * served, 0.95)
-    ttft = c["request_ms"] * 1e-3 + c["ramp"] * (one + 1.5 * tpot + one * load / (1 - load) + over / 2)
-    real = np.where(requests >= 1e5, served, requests / total)
-    p99 = ttft + 2 * (tpot + one) + over / 2
-    return Timings(total, real * t.replicas, ttft, p99, tpot, tpot, batch)
-
-
-def roofline(table: Table) -> dict[str, Floats]:
-    """Coefficients of the pure roofline, the baseline: 0.8 of bandwidth, half the peak rate, no overheads."""
-    fixed = {"weights": 1.25, "kv": 1.25, "compute": 2.0, "prefill": 2.0, "comm": 1.0, "ramp": 1.0, "scale": 1.0}
-    fixed |= {"stall": 1.0, "gap": 1.0}
-    return {name: np.full(len(table), fixed.get(name, 1e-9)) for name in COEFFICIENTS}
-
-
-def figure(metric: str, table: Table, steps: Steps) -> Floats:
-    """The value of ``metric`` for every row, in the metric's own unit."""
-    t, scale = table, steps.c["scale"]
-    middle = t.tokens_in + t.tokens_out / 2
-    if metric in ("decode_tok_s_batch1", "decode_tok_s_total", "decode_tok_s_per_gpu"):
-        batch = np.minimum(t.concurrency, t.cap) if metric != "decode_tok_s_batch1" else np.ones(len(t))
-        rate = batch / (steps.decode(batch, middle) * scale) * t.replicas
-        return rate / t.gpus if metric.endswith("per_gpu") else rate
-    if metric.startswith("prefill_tok_s"):
-        prompts = np.minimum(t.concurrency, t.cap)
-        rate = prompts * t.tokens_in / (steps.prefill(prompts, t.tokens_in) * scale) * t.replicas
-        return rate / t.gpus if metric.endswith("per_gpu") else rate
-    if metric == "ttft_ms_batch":
-        return (steps.prefill(t.concurrency, t.tokens_in) + steps.c["request_ms"] * 1e-3) * scale * 1e3
-    timing = timings(steps)
-    return _served(metric, t, timing, steps.c["gap"])
-
-
-def _served(metric: str, t: Table, timing: Timings, gap: Floats) -> Floats:
-    if metric == "req_s":
-        return timing.requests_s
-    if metric == "benchmark_duration_s":
-        return timing.duration
-    if metric.startswith(("output_tok_s", "total_tok_s", "tok_s")):
-        tokens = t.tokens_out + (0.0 if metric.startswith("output") else t.tokens_in)
-        rate = timing.requests_s * tokens
-        return rate / t.gpus if metric.endswith("per_gpu") else rate
-    kind, _, quantile = metric.replace("_ms", "").replace("_s_", "_").rpartition("_")
-    tail = {"p90": 0.6, "p95": 0.8, "p99": 1.0}.get(quantile, 0.0)
-    if kind == "ttft":
-        value = timing.ttft_mean + tail * np.maximum(timing.ttft_p99 - timing.ttft_mean, 0.0)
-        value = value * (0.9 if quantile in ("median", "p50") else 1.0)
-    elif kind == "tpot":
-        value = timing.tpot * (1 + 0.5 * tail)
-    elif kind == "itl":
-        value = timing.itl * (1 + 1.5 * tail) * gap
-    else:
-        value = timing.ttft_mean + t.tokens_out * timing.tpot * (1 + tail)
-    return value * (1.0 if "_s_" in metric and "_ms" not in metric else 1e3)

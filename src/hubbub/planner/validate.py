@@ -13,9 +13,11 @@ import numpy as np
 
 from hubbub.core.errors import BadRequest, NotFound
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
+from hubbub.planner.closed_forms import figure, roofline
 from hubbub.planner.coefficients import Coefficients, bundled, metric_class
 from hubbub.planner.footprint import memory_figure
-from hubbub.planner.step_time import Floats, Steps, figure, roofline, table_of
+from hubbub.planner.serving import figures
+from hubbub.planner.step_time import Floats, Steps, table_of
 
 _NEAR = {
     "model": "fitted from published rows of this model, engine and card",
@@ -85,15 +87,16 @@ def _memory(case: Case, model: Coefficients) -> Prediction:
 
 def _speed(found: list[tuple[int, Case]], model: Coefficients) -> Iterable[tuple[int, Prediction]]:
     by_metric: dict[str, list[tuple[int, Case]]] = {}
+    cases = [case for _, case in found]
+    told = figures(cases, model.values(cases)) * model.correction(cases)
+    values = {i: value for (i, _), value in zip(found, told, strict=True)}
     for i, case in found:
         by_metric.setdefault(case.metric, []).append((i, case))
     for metric, part in by_metric.items():
-        cases = [case for _, case in part]
-        table = table_of(cases)
-        values = figure(metric, table, Steps(table, model.values(cases))) * model.correction(cases)
+        table = table_of([case for _, case in part])
         base = figure(metric, table, Steps(table, roofline(table)))
-        for (i, case), value, plain in zip(part, values, base, strict=True):
-            yield i, _banded(case, float(value), float(plain), model)
+        for (i, case), plain in zip(part, base, strict=True):
+            yield i, _banded(case, float(values[i]), float(plain), model)
 
 
 def _banded(case: Case, value: float, baseline: float, model: Coefficients) -> Prediction:

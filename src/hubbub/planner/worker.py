@@ -9,23 +9,32 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from hubbub.core.errors import BadRequest, HubbubError
-from hubbub.planner.api import plan_request
 from hubbub.planner.modelnames import resolve_model
+from hubbub.planner.refine import beginning, refine
+from hubbub.planner.requests import plan_request
 
 NICE = 10
 
 
 def answer(line: str) -> dict[str, Any]:
-    """``{"plan": ...}``, or ``{"error": message, "param": name}`` for a request that is wrong."""
+    """``{"told": ...}``, or ``{"error": message, "param": name}`` for a request that is wrong. The server asks for
+    ``plan`` (its callers' words), ``refine`` or ``beginning`` (its own), and names the ``folder`` of calibrations."""
     try:
-        body = json.loads(line)
+        asked = json.loads(line)
+        folder = Path(asked["folder"])
+        if "refine" in asked:
+            return {"told": refine(**asked["refine"], folder=folder)}
+        if "beginning" in asked:
+            return {"told": beginning(**asked["beginning"], folder=folder)}
+        body = asked["plan"]
         names = [body["model"]] if body.get("model") else list(body.get("models") or ())
         for name in names:
             _bundled(str(name))
-        return {"plan": plan_request(body)}
+        return {"told": plan_request(body, folder)}
     except HubbubError as error:
         return {"error": error.message, "param": error.param, "code": error.code}
     except (ValueError, TypeError, OverflowError) as error:

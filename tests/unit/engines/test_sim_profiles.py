@@ -15,7 +15,7 @@ from hubbub.engines.sim_profiles import EXAMPLE, FILE, profile_of, profiles
 from hubbub.engines.sim_prompt import Voice, parse_body, speech_of
 from hubbub.engines.simulated import SimulatedOptions, build
 from hubbub.engines.simulated_server import parse_options
-from hubbub.planner.setup import StepModel, make_setup
+from hubbub.planner.setup import make_setup, step_model
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "sim_profiles.py"
 
@@ -26,7 +26,7 @@ def test_the_file_is_what_the_planner_says_now() -> None:
 
 @pytest.mark.parametrize("batch", [1, 24, 100, 256])
 def test_a_step_takes_as_long_as_the_planner_says(batch: int) -> None:
-    model = StepModel(make_setup("Qwen2.5-7B", "RTX 4090", quant="AWQ", engine="vllm"), 256)
+    model = step_model(make_setup("Qwen2.5-7B", "RTX 4090", quant="AWQ", engine="vllm"), 256)
     assert profile_of(EXAMPLE).pace.decode(batch) == pytest.approx(model.decode(batch, 0.0), rel=0.03)
 
 
