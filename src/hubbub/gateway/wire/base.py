@@ -63,11 +63,13 @@ def _whole(value: Json) -> Json:
 def decode(body: bytes, kind: type[T]) -> T:
     """A JSON body as ``kind``. Raises BadRequest that names the field, as in ``input[2].role``."""
     try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        if FRACTION not in str(error):
-            raise refused(error) from None
-        return convert(msgspec.json.decode(body), kind, "")
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError as error:
+            if FRACTION not in str(error):
+                raise refused(error) from None
+            value = msgspec.json.decode(body)  # what comes after the fraction may be malformed
+        return convert(value, kind, "")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(body, error) from None
     except RecursionError:
