@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hubbub.exchange.exporting import unique_name
 from hubbub.exchange.files import Bounds, Reading, safe
 from hubbub.exchange.json_items import elements
 from support.exchange_kit import NOTE_1_3, NOTE_1_6, branching, conversation, export, message, packed
@@ -171,3 +172,12 @@ def test_problems_can_be_shown_anywhere() -> None:
         archive.writestr("../\x1b[31m\u202e.md", NOTE_1_3)
     _, (problem,) = found(out.getvalue())
     assert problem.isprintable()
+
+
+def test_thousands_of_chats_of_one_title_have_names_of_their_own() -> None:
+    given: dict[str, int] = {}
+    names = [unique_name("New chat.md", given) for _ in range(3000)]
+    assert names[:3] == ["New chat.md", "New chat (1).md", "New chat (2).md"]
+    assert len({name.casefold() for name in names}) == 3000
+    assert max(given.values()) == 2999, "each was tried once"
+    assert unique_name("new CHAT (7).md", given) == "new CHAT (7) (1).md"

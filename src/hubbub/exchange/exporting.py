@@ -54,11 +54,11 @@ class Exporter:
         found = await self._store.chat(user, chat)
         if found is None:
             raise NotFound(f"there is no conversation {chat!r}", param="conversation")
-        return await self._file(found, form, set())
+        return await self._file(found, form, {})
 
     async def every(self, user: UserId, form: Format, chats: Iterable[ChatId] = ()) -> AsyncIterator[Piece]:
         """All chats, or ``chats`` of them. JSON is one file, piece by piece. Raises NotFound."""
-        names: set[str] = set()
+        names: dict[str, int] = {}
         between = "[\n"
         async for chat in self._chats(user, tuple(chats)):
             piece = await self._file(chat, form, names)
@@ -104,10 +104,10 @@ class Exporter:
                     yield chat
             more = page.has_more
 
-    async def _file(self, chat: Chat, form: Format, names: set[str]) -> Piece:
+    async def _file(self, chat: Chat, form: Format, names: dict[str, int]) -> Piece:
         origin = await self._store.origin(chat.user, chat.id)
         path = await self._store.path(chat.user, chat.head)
-        name = _unique(_name(chat, origin, form), names)
+        name = unique_name(_name(chat, origin, form), names)
         if form is Format.NEXUS:
             return Piece(name, nexus_write.note(chat, path, origin).encode("utf-8", "replace"))
         if form is Format.MARKDOWN:
@@ -183,11 +183,14 @@ def file_title(title: str) -> str:
     return cut or "Untitled"
 
 
-def _unique(name: str, names: set[str]) -> str:
-    """The name, or with a number; names that differ in case alone are the same to some file systems."""
-    path, number, found = PurePosixPath(name), 0, name
+def unique_name(name: str, names: dict[str, int]) -> str:
+    """The name, or with a number; names that differ in case alone are the same to some file systems. ``names``: those
+    given, with the last number that was tried for each: thousands of chats may have one title."""
+    path, key, found = PurePosixPath(name), name.casefold(), name
+    number = names.get(key, 0)
     while found.casefold() in names:
         number += 1
         found = str(path.with_name(f"{path.stem} ({number}){path.suffix}"))
-    names.add(found.casefold())
+    names.setdefault(found.casefold(), 0)
+    names[key] = number
     return found
