@@ -273,6 +273,8 @@ function Marked(props: { text: string; words: string }): JSX.Element {
 
 function Foot(): JSX.Element {
   const navigate = useNavigate();
+  /** Who has signed in, where that is needed. */
+  const who = (): string | undefined => (session()?.mode === "open" ? undefined : (session()?.user ?? undefined));
   const go = (path: string): void => {
     navigate(path);
     leaveSide();
@@ -284,12 +286,12 @@ function Foot(): JSX.Element {
   return (
     <div class="side-foot">
       <Menu
-        label={t("nav.settings")}
+        label={who() ? `${who()} · ${t("nav.settings")}` : t("nav.settings")}
         class="side-link grow"
         trigger={
           <>
             <Icon name="settings" />
-            <span class="cut">{session()?.mode === "open" ? t("nav.settings") : (session()?.user ?? t("nav.settings"))}</span>
+            <span class="cut">{who() ?? t("nav.settings")}</span>
           </>
         }
       >
