@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from playwright.async_api import Browser, Locator, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 FLAGS = (
     "--no-sandbox",  # CI runs as root
@@ -22,9 +23,13 @@ FLAGS = (
 )
 PATIENCE_MS = 60_000
 """For what a small model on two cores says sooner or later."""
+expect.set_options(timeout=PATIENCE_MS / 3)
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS = Path(os.environ["PAGE_SHOTS"]) if os.environ.get("PAGE_SHOTS") else None
 """Where pictures of the screens go; ``make page-shots`` sets it."""
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+STILL = "() => document.getAnimations().forEach((one) => one instanceof CSSTransition && one.finish())"
+"""Colours are on their way for a moment after a change."""
 EXPECTED = ("net::ERR_", "Failed to load resource")
 """What Chromium itself says in the console when a server is away or refuses something."""
 
@@ -67,19 +72,32 @@ async def opened(browser: Browser, url: str, **options: Any) -> AsyncIterator[Pa
 
 
 async def shot(page: Page, name: str) -> None:
-    """A picture for docs/img, where pictures are asked for."""
-    if SHOTS is not None:
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=SHOTS / f"{name}.png")
+    """Two pictures for docs/img, light and dark, where pictures are asked for."""
+    if SHOTS is None:
+        return
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    await expect(page.locator(".spinner")).to_have_count(0, timeout=PATIENCE_MS)
+    session = await page.context.new_cdp_session(page)
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        await page.evaluate(STILL)
+        said = await session.send("Page.captureScreenshot", {"format": "webp", "quality": 82})
+        (SHOTS / f"{name}-{scheme}.webp").write_bytes(base64.b64decode(said["data"]))
+    await page.emulate_media(color_scheme="light")
+    await session.detach()
 
 
 async def serious(page: Page) -> list[str]:
-    """What axe finds serious or critical on the screen as it is now. Needs a context with ``bypass_csp``."""
+    """What axe finds serious or critical on the screen as it is now, light and dark. Needs ``bypass_csp``."""
     await page.add_script_tag(path=AXE)
-    found = await page.evaluate("() => axe.run()")
+    found = await page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
+    await page.emulate_media(color_scheme="dark")
+    await page.evaluate(STILL)
+    dark = await page.evaluate("() => axe.run({ runOnly: ['color-contrast'], resultTypes: ['violations'] })")
+    await page.emulate_media(color_scheme="light")
     return [
         f"{rule['id']}: {node['target']} {node['failureSummary']}"
-        for rule in found["violations"]
+        for rule in found["violations"] + dark["violations"]
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]

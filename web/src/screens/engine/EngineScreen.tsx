@@ -18,7 +18,8 @@ const EVERY_MS = 2000;
 
 export default function EngineScreen(): JSX.Element {
   const room = poll(getRoom, () => EVERY_MS);
-  const engines = poll(listEngines, () => EVERY_MS);
+  // Only admins may see them.
+  const engines = poll(async () => (session()?.admin ? listEngines() : undefined), () => EVERY_MS);
   return (
     <Screen title={t("engine.title")}>
       <div class="engine-room">
