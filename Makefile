@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
+.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -100,6 +100,12 @@ bench-bulk-frontier: .venv/.installed ## what bulk can get beside chats, and wha
 
 bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 8 minutes on a quiet machine
 	@$(BIN)/python -m benchmarks.bulk_beside_chats
+
+page-shots: dev chromium ## pictures of the page for docs/ (docs/img/page), light and dark
+	@PAGE_SHOTS=docs/img/page $(BIN)/pytest tests/acceptance/test_page_doors.py tests/acceptance/test_page_exchange.py
+
+bench-page: .venv/.dev-installed ## the page in a browser: bytes, first paint, frames of the wall, memory (some 8 minutes)
+	@$(BIN)/python -m benchmarks.page
 
 fmt: .venv/.dev-installed ## put the style right
 	@$(BIN)/ruff check --fix --quiet || true
