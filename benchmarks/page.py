@@ -1,0 +1,311 @@
+"""The page in headless Chromium: what it weighs, how soon it is there, how smooth the wall is, what it keeps in memory.
+
+Each visit is one of a browser that knows nothing yet. First paint is Chromium's first contentful paint; the page is
+ready when its box to write in is there. Bytes are those of the bodies as they were sent, compressed. A chat of 2,000
+messages is open when its last message is on the screen. On the wall every tile is written to at 10 tokens/s by the
+simulated engine; a frame is late that comes more than 33 ms after the one before. Memory is what the page's JavaScript
+holds after a collection, and what the process that draws it has resident, with 200 answers being written all the time.
+
+usage: python -m benchmarks.page [--visits 7] [--tiles 50 200] [--seconds 10] [--minutes 3] [--note "what else ran"]
+       python -m benchmarks.page --other NAME=URL=SELECTOR   (another page: first paint, ready, bytes)
+       Needs `make dev` and Chromium. Each run replaces the parts that it has measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+from playwright.async_api import Browser, Page, async_playwright
+
+from benchmarks.table import RESULTS, stamp, write
+from hubbub.cli.server_process import ServerProcess
+
+START_SECONDS = 120.0
+BOX = "textarea"
+LONG = 2000
+STREAMS = 200
+ENDLESS = 6000
+"""Tokens: ten minutes."""
+LATE_MS = 1000 / 30
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--enable-precise-memory-info",
+)
+CONFIG = """
+[engine]
+flags = "--itl-ms 100 --output-median 100000 --output-sigma 0 --max-sequences 512 --kv-tokens 20000000"
+"""
+WATCH = """(selector) => {
+  new MutationObserver(() => {
+    if (window.readyAt === undefined && document.querySelector(selector)) window.readyAt = performance.now();
+  }).observe(document, { childList: true, subtree: true });
+}"""
+TOLD = """async () => {
+  const paint = await new Promise((done) => new PerformanceObserver((list) => {
+    const first = list.getEntriesByName("first-contentful-paint")[0];
+    if (first) done(first.startTime);
+  }).observe({ type: "paint", buffered: true }));
+  const files = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+  const size = (list) => list.reduce((sum, file) => sum + file.encodedBodySize, 0);
+  const scripts = files.filter((file) => new URL(file.name).pathname.endsWith(".js"));
+  return {
+    paint_ms: paint, ready_ms: window.readyAt, requests: files.length, bytes: size(files), script_bytes: size(scripts),
+  };
+}"""
+FRAMES = """(ms) => new Promise((done) => {
+  const deltas = [];
+  let drawn = 0;
+  const watch = new MutationObserver((changes) => (drawn += changes.length));
+  watch.observe(document.querySelector(".tiles"), { characterData: true, childList: true, subtree: true });
+  let last = performance.now();
+  const end = last + ms;
+  const tick = (now) => {
+    deltas.push(now - last);
+    last = now;
+    if (now < end) requestAnimationFrame(tick);
+    else done({ deltas: deltas.slice(1), drawn });
+  };
+  requestAnimationFrame(tick);
+})"""
+HEADER = ("what", "figure")
+
+
+@contextlib.asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """Raises RuntimeError where there is no Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        raise RuntimeError("there is no Chromium; on Debian: apt-get install chromium")
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield found
+        finally:
+            await found.close()
+
+
+@contextlib.asynccontextmanager
+async def visit(found: Browser, url: str, box: str = BOX) -> AsyncIterator[Page]:
+    context = await found.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    try:
+        page = await context.new_page()
+        await page.add_init_script(f"({WATCH})({json.dumps(box)})")
+        await page.goto(url)
+        yield page
+    finally:
+        await context.close()
+
+
+@contextlib.asynccontextmanager
+async def server() -> AsyncIterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="hubbub-page-"))
+    config = folder / "hubbub.toml"
+    config.write_text(CONFIG)
+    flags = ["--port", "0", "--data", str(folder / "data"), "--config", str(config), "--engine", "simulated"]
+    running = await ServerProcess.launch(flags, folder / "server.log")
+    try:
+        yield await running.ready(START_SECONDS)
+    finally:
+        await running.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def main(options: argparse.Namespace) -> None:
+    saved = RESULTS / "page.json"
+    told: dict[str, Any] = json.loads(saved.read_text()) if saved.exists() else {}
+    async with browser() as found:
+        if options.other:
+            name, url, box = options.other.split("=", 2)
+            told.setdefault("others", {})[name] = await first_visits(found, url, options.visits, box)
+        else:
+            async with server() as url:
+                told |= await ours(found, url, options)
+    note = (__doc__ or "").partition("usage:")[0]
+    if options.note:
+        told["beside"] = options.note
+    write("page", HEADER, rows(told), told | stamp(), f"{note}\n{told.get('beside', '')}")
+
+
+async def ours(found: Browser, url: str, options: argparse.Namespace) -> dict[str, Any]:
+    told: dict[str, Any] = {"first": await first_visits(found, url, options.visits, BOX)}
+    told["long_chat"] = await long_chat(found, url, options.visits)
+    told["wall"] = [await wall(found, url, tiles, options.seconds) for tiles in options.tiles]
+    if options.minutes:
+        told["memory"] = await memory(found, url, options.minutes)
+    return told
+
+
+async def first_visits(found: Browser, url: str, visits: int, box: str) -> dict[str, float]:
+    """Medians."""
+    seen: list[dict[str, float]] = []
+    for _ in range(visits):
+        async with visit(found, url, box) as page:
+            await page.locator(box).first.wait_for()
+            seen.append(await page.evaluate(TOLD))
+    return {name: round(statistics.median(one[name] for one in seen)) for name in seen[0]}
+
+
+async def long_chat(found: Browser, url: str, visits: int) -> dict[str, float]:
+    """Milliseconds from the address to the last message (p50, worst), and from the click in a page that is open."""
+    chat = await bring_long_chat(url)
+    last = f"Message {LONG - 1} of a long chat."
+    visited, clicked = [], []
+    for _ in range(visits):
+        async with visit(found, f"{url}/chat/{chat}") as page:
+            await page.get_by_text(last).wait_for()
+            visited.append(await page.evaluate("() => performance.now()"))
+        async with visit(found, url) as page:
+            link = page.get_by_role("link", name="A long chat", exact=True)
+            await link.wait_for()
+            began = await page.evaluate("() => performance.now()")
+            await link.click()
+            await page.get_by_text(last).wait_for()
+            clicked.append(await page.evaluate("() => performance.now()") - began)
+    return {
+        "messages": LONG,
+        "open_ms": round(statistics.median(visited)),
+        "open_worst_ms": round(max(visited)),
+        "click_ms": round(statistics.median(clicked)),
+    }
+
+
+async def bring_long_chat(url: str) -> str:
+    nodes: dict[str, Any] = {"root": {"id": "root", "message": None, "parent": None, "children": []}}
+    for number in range(LONG):
+        key, before = f"m{number}", f"m{number - 1}" if number else "root"
+        text = f"Message {number} of a long chat.\n\n- one\n- *two*\n\n`code {number}` and some words."
+        said = {
+            "id": key,
+            "author": {"role": "assistant" if number % 2 else "user"},
+            "create_time": 1.7e9 + number,
+            "content": {"content_type": "text", "parts": [text]},
+        }
+        nodes[key] = {"id": key, "message": said, "parent": before, "children": []}
+    chat = {
+        "id": "long",
+        "title": "A long chat",
+        "create_time": 1.7e9,
+        "mapping": nodes,
+        "current_node": f"m{LONG - 1}",
+    }
+    async with aiohttp.ClientSession(headers={"Content-Type": "application/octet-stream"}) as http:
+        data = json.dumps([chat]).encode()
+        async with http.post(f"{url}/v1/chats/import?name=conversations.json", data=data) as response:
+            return str((await response.json())["chats"][0])
+
+
+@contextlib.asynccontextmanager
+async def streams(url: str, count: int) -> AsyncIterator[None]:
+    """So many new chats that are written to until they are stopped and deleted."""
+    async with aiohttp.ClientSession() as http:
+        body = {"new": count, "template": "Go on and on.", "max_output_tokens": ENDLESS}
+        async with http.post(f"{url}/v1/chats/broadcast", json=body) as response:
+            said = await response.json()
+            assert response.status == 200, said
+        accepted = said["accepted"]
+        assert len(accepted) == count, said["refused"]
+        try:
+            yield
+        finally:
+            for one in accepted:
+                await http.post(f"{url}/v1/responses/{one['response']}/cancel")
+            for one in accepted:
+                await http.delete(f"{url}/v1/chats/{one['chat']}")
+
+
+async def wall(found: Browser, url: str, tiles: int, seconds: float) -> dict[str, Any]:
+    async with streams(url, tiles), visit(found, f"{url}/wall") as page:
+        if tiles > 250:
+            await page.get_by_role("button", name="Show more").click()
+        await page.locator(f".tile.running:nth-child({tiles})").wait_for(state="attached")
+        await page.evaluate(FRAMES, 2000)
+        seen = await page.evaluate(FRAMES, seconds * 1000)
+    deltas = sorted(seen["deltas"])
+    return {
+        "tiles": tiles,
+        "frames_s": round(1000 * len(deltas) / sum(deltas), 1),
+        "p50_ms": round(deltas[len(deltas) // 2], 1),
+        "p95_ms": round(deltas[int(len(deltas) * 0.95)], 1),
+        "worst_ms": round(deltas[-1], 1),
+        "late": round(sum(delta > LATE_MS for delta in deltas) / len(deltas), 4),
+        "drawn_s": round(seen["drawn"] / seconds),
+    }
+
+
+async def memory(found: Browser, url: str, minutes: float) -> dict[str, Any]:
+    """A sample every 20 seconds."""
+    samples: list[dict[str, float]] = []
+    async with streams(url, STREAMS), visit(found, f"{url}/wall") as page:
+        session = await page.context.new_cdp_session(page)
+        await page.locator(f".tile.running:nth-child({STREAMS})").wait_for(state="attached")
+        began = time.monotonic()
+        while (at := time.monotonic() - began) < minutes * 60:
+            await session.send("HeapProfiler.collectGarbage")
+            heap = await page.evaluate("() => performance.memory.usedJSHeapSize")
+            nodes = await page.evaluate("() => document.querySelectorAll('*').length")
+            samples.append(
+                {"s": round(at), "heap_mb": round(heap / 1e6, 1), "rss_mb": round(renderer() / 1e6), "elements": nodes}
+            )
+            await asyncio.sleep(20)
+    return {"streams": STREAMS, "minutes": minutes, "samples": samples}
+
+
+def renderer() -> int:
+    """Resident bytes of the largest process that draws pages, among those this program has started."""
+    sizes = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "--type=renderer" in process.cmdline():
+                sizes.append(process.memory_info().rss)
+    return max(sizes, default=0)
+
+
+def rows(told: dict[str, Any]) -> Sequence[Sequence[str]]:
+    lines: list[tuple[str, str]] = []
+    for name, first in {"chat page": told.get("first"), **told.get("others", {})}.items():
+        if first:
+            sent, scripts = first["bytes"] / 1000, first["script_bytes"] / 1000
+            lines.append((f"{name}: sent", f"{sent:.0f} kB in {first['requests']} files ({scripts:.0f} kB scripts)"))
+            lines.append((f"{name}: first contentful paint, ms", f"{first['paint_ms']}"))
+            lines.append((f"{name}: ready to write in, ms", f"{first['ready_ms']}"))
+    if chat := told.get("long_chat"):
+        what = f"chat of {chat['messages']} messages"
+        lines.append((f"{what}, from its address, ms", f"{chat['open_ms']} (worst {chat['open_worst_ms']})"))
+        lines.append((f"{what}, by a click, ms", f"{chat['click_ms']}"))
+    for one in told.get("wall", []):
+        late = f"95 % within {one['p95_ms']} ms, worst {one['worst_ms']} ms, late {100 * one['late']:.1f} %"
+        figures = f"{one['frames_s']} frames/s, {one['drawn_s']} texts drawn a second; {late}"
+        what = f"wall, {one['tiles']} tiles at 10 tokens/s"
+        lines.append((what, figures if one["drawn_s"] else "no figure: nothing was written on it meanwhile"))
+    if kept := told.get("memory"):
+        first, last = kept["samples"][0], kept["samples"][-1]
+        what = f"{kept['streams']} streams, {kept['minutes']:g} min"
+        lines.append((f"{what}: JavaScript heap, MB", f"{first['heap_mb']} at first, {last['heap_mb']} at last"))
+        lines.append((f"{what}: resident, MB", f"{first['rss_mb']} at first, {last['rss_mb']} at last"))
+    return lines
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--visits", type=int, default=7)
+    parser.add_argument("--tiles", type=int, nargs="*", default=[50, 200])
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--note", default="", help="what else ran on the machine")
+    parser.add_argument("--other", default="", metavar="NAME=URL=SELECTOR")
+    asyncio.run(main(parser.parse_args()))
