@@ -3,13 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
+.PHONY: help demo test quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
 QUICK := tests/unit tests/property tests/contract
 SERVERS := tests/integration tests/chaos
-USERS := tests/acceptance
+PAGE := tests/acceptance/test_page_chats.py tests/acceptance/test_page_doors.py tests/acceptance/test_page_exchange.py
+USERS := tests/acceptance $(addprefix --ignore=,$(PAGE))
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -76,6 +77,9 @@ pytest: dev engines chromium ## tests, tier by tier (plain pytest looks less lon
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SERVERS)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(USERS)
+
+page-tests: dev chromium ## the longer tests of the page in a browser: some 4 minutes
+	@$(BIN)/pytest $(PAGE)
 
 quick: .venv/.dev-installed ## the quick tiers alone
 	@$(BIN)/pytest $(QUICK)

@@ -108,24 +108,6 @@ async def test_what_a_file_brings_does_nothing(browser: Browser, keeper: Keeper)
         await watch.expect_nothing()
 
 
-async def test_two_thousand_messages(browser: Browser, keeper: Keeper) -> None:
-    texts = [f"Message {number} of a long chat.\n\n- one\n- *two*\n\n`code {number}`" for number in range(LONG)]
-    [chat] = await brought(keeper.url, named("A long chat", *texts))
-    async with opened(browser, f"{keeper.url}/chat/{chat}") as page:
-        log = page.get_by_role("region", name="Messages")
-        await expect(log.get_by_text(f"Message {LONG - 1} of a long chat.")).to_be_in_viewport()
-        first = log.get_by_text("Message 0 of a long chat.")
-        while not await first.is_visible():
-            await log.evaluate("log => { log.scrollTop = 0; return new Promise(requestAnimationFrame); }")
-        await expect(first).to_be_in_viewport()
-        assert await log.get_by_role("article").count() < 100
-        await page.get_by_role("button", name="To the newest message").click()
-        await expect(log.get_by_text(f"Message {LONG - 1} of a long chat.")).to_be_in_viewport()
-        await ask(page, "Are you still there?")
-        await expect(messages(page, "You").last).to_contain_text("Are you still there?")
-        await page.get_by_role("button", name="Stop").or_(page.get_by_role("button", name="Send")).wait_for()
-
-
 async def test_five_thousand_chats(browser: Browser, keeper: Keeper) -> None:
     day = 86_400.0
     await brought(keeper.url, *(named(f"Of many {n}", "Hello", at=1_000_000_000.0 + n * day) for n in range(MANY)))
