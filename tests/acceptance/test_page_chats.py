@@ -14,7 +14,6 @@ from support.keeper import Keeper, kept
 from support.pages import ATTACK, ECHO, FIRED, SIMULATED, brought, called, idle_chat, named
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-LONG = 2000
 MANY = 5000
 DEEP = 1500
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
