@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from hubbub.bench.drive import Work, drive
+from hubbub.bench.drive import Driven, Work, drive
 from hubbub.bench.stand import Stand
 from hubbub.core.errors import EngineError, EngineUnavailable
 from hubbub.core.types import EngineId
@@ -38,6 +39,24 @@ async def test_every_chat_asks_every_turn_and_the_second_is_cached() -> None:
     assert seen.itl.count == seen.output_tokens - 12
     assert seen.turns[1].cached_tokens > seen.turns[1].input_tokens / 2
     assert seen.tokens_per_s > 0
+
+
+async def test_broken_off_it_tells_what_came_until_then() -> None:
+    engine = await started(FaultRule(FaultKind.HANG, after_tokens=3))
+    seen = Driven()
+    driving = asyncio.create_task(drive(engine, Work(streams=6, tokens=8, seed=1, turns=2), seen))
+    while not (seen.turns and seen.turns[0].ttft.count):
+        await asyncio.sleep(0)
+    driving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await driving
+    assert [turn.wanted for turn in seen.turns] == [6, 0]
+    assert 0 < seen.turns[0].ttft.count <= QUICK.max_sequences
+    assert seen.output_tokens >= seen.turns[0].ttft.count
+    assert seen.wall_s > 0
+    state = await engine.state()
+    assert (state.running, state.waiting) == (0, 0)
+    await engine.close()
 
 
 async def test_never_more_in_flight_than_it_decodes_together() -> None:

@@ -14,8 +14,11 @@ from hubbub.core.types import EngineId
 from hubbub.engines.catalog import KINDS
 from hubbub.engines.kinds import EngineSpec, Kind, fewer_threads
 from hubbub.engines.llamacpp import LlamaCppOptions
+from hubbub.engines.llamacpp_layout import KvShape, Wishes, lay_out
 from hubbub.engines.tuning import check_tunable, choices, present, with_values
 from hubbub.settings import Loaded, load
+
+SHAPE = KvShape(window=8192, values=11_520, weight_bytes=100 << 20)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
@@ -25,7 +28,7 @@ def test_every_value_worth_trying_is_one_its_options_take(kind: Kind, cores: int
         for value in tunable.values(cores):
             made = kind.options(**{tunable.name: value})
             assert made != kind.options()
-    assert set(kind.meanwhile) <= {field.name for field in dataclasses.fields(kind.options)}
+    assert set(kind.meanwhile(0)) <= {field.name for field in dataclasses.fields(kind.options)}
 
 
 def test_threads_are_fewer_than_the_cores() -> None:
@@ -44,6 +47,8 @@ def test_the_defaults_are_the_tunables_alone_and_the_rest_as_it_is_set() -> None
     assert plain.kv_tokens > 0  # room for two side by side
     tried = with_values(asked, {"threads": 1}, "other")
     assert (tried.id, tried.options.threads) == ("other", 1)
+    many = with_values(spec("llamacpp", chats=200), {}, "base").options
+    assert lay_out(SHAPE, Wishes(chats=200, kv_tokens=many.kv_tokens), free=8 << 30).slots == 200
     given = spec("llamacpp", options=LlamaCppOptions(kv_tokens=9000))
     assert with_values(given, {}, "base").options.kv_tokens == 9000
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hubbub.bench.histogram import Durations
 from hubbub.bench.prompts import questions
 from hubbub.core.errors import EngineUnavailable
-from hubbub.core.types import ChatId, Chunk, Message, Request, RequestId, Role, Sampling, Usage, UserId
+from hubbub.core.types import ChatId, Chunk, FinishReason, Message, Request, RequestId, Role, Sampling, Usage, UserId
 from hubbub.ports import Engine
 
 SYSTEM = "You are a helpful assistant. Answer briefly, in plain words, and say so where you are not sure."
@@ -36,8 +36,10 @@ class Work:
 
 @dataclass(slots=True)
 class Turn:
-    """All chats' turn of one number. ``ttft``: from the moment the chat wanted it, the wait for a place included."""
+    """All chats' turn of one number. ``wanted``: how many have begun it. ``ttft``: from that moment on, the wait for a
+    place included."""
 
+    wanted: int = 0
     ttft: Durations = field(default_factory=Durations)
     input_tokens: int = 0
     cached_tokens: int = 0
@@ -47,7 +49,7 @@ class Turn:
 class Driven:
     """``itl``: seconds between the moments at which new text of a stream arrived."""
 
-    turns: list[Turn]
+    turns: list[Turn] = field(default_factory=list)
     itl: Durations = field(default_factory=Durations)
     output_tokens: int = 0
     wall_s: float = 0.0
@@ -65,13 +67,14 @@ class Driven:
         return together
 
 
-async def drive(engine: Engine, work: Work) -> Driven:
-    """Raises the first error an answer ends with, and EngineUnavailable for an engine that serves no model; nothing of
-    it is in flight then."""
+async def drive(engine: Engine, work: Work, seen: Driven | None = None) -> Driven:
+    """``seen``: filled as it goes, for who breaks it off and wants what came until then. Raises the first error an
+    answer ends with, and EngineUnavailable for an engine that serves no model; nothing of it is in flight then."""
     state = await engine.state()
     if not state.models:
         raise EngineUnavailable(f"engine {engine.id} serves no model")
-    seen = Driven([Turn() for _ in range(work.turns)])
+    seen = Driven() if seen is None else seen
+    seen.turns.extend(Turn() for _ in range(work.turns))
     places = asyncio.Semaphore(max(1, state.max_sequences))
     together = asyncio.Barrier(work.streams)
     began = time.perf_counter()
@@ -81,7 +84,8 @@ async def drive(engine: Engine, work: Work) -> Driven:
                 group.create_task(_Chat(engine, state.models[0], work, number, seen).run(places, together))
     except BaseExceptionGroup as faults:
         raise faults.exceptions[0] from None
-    seen.wall_s = time.perf_counter() - began
+    finally:
+        seen.wall_s = time.perf_counter() - began
     return seen
 
 
@@ -99,6 +103,7 @@ class _Chat:
             said.append(Message(Role.USER, question))
             await together.wait()
             wanted = time.perf_counter()
+            self.seen.turns[place].wanted += 1
             async with places:
                 said.append(Message(Role.ASSISTANT, await self._ask(place, tuple(said), wanted)))
 
@@ -119,13 +124,16 @@ class _Chat:
                 await listening.ended.wait()
             except asyncio.CancelledError:
                 self.engine.cancel(request.id)
+                self.seen.output_tokens += listening.tokens
                 raise
             error = listening.last.error
             if error is None:
                 break
             if not isinstance(error, EngineUnavailable) or listening.words or not left:
                 raise error
-        usage = listening.last.usage or Usage(output_tokens=listening.tokens)
+        # Without a usage, pieces count as tokens, though some engines say several at once (FastChat).
+        full = listening.last.finish is FinishReason.LENGTH
+        usage = listening.last.usage or Usage(output_tokens=self.work.tokens if full else listening.tokens)
         self.seen.output_tokens += usage.output_tokens
         self.seen.turns[place].input_tokens += usage.input_tokens
         self.seen.turns[place].cached_tokens += usage.cached_tokens

@@ -56,8 +56,8 @@ class Kind:
     """One kind of engine. ``options``: a frozen dataclass of what only this kind has, each field with a ``help``;
     its ``__post_init__`` raises ValueError naming the field. ``build`` raises ConfigError or NotFound (no such model)
     and may block. ``environment``: what ``hubbub engine install`` must have made, empty for none. ``tunables``: what
-    ``hubbub engine tune`` tries, what matters most first; ``meanwhile``: options that hold for its measurements where
-    nothing is set, so that two engines fit side by side.
+    ``hubbub engine tune`` tries, what matters most first; ``meanwhile``: from the chats asked for to options that hold
+    for its measurements where nothing is set, so that two engines fit side by side.
     """
 
     name: str
@@ -66,4 +66,4 @@ class Kind:
     build: Callable[[EngineSpec], Engine]
     environment: str = ""
     tunables: tuple[Tunable, ...] = ()
-    meanwhile: Mapping[str, Any] = field(default_factory=dict)
+    meanwhile: Callable[[int], Mapping[str, Any]] = lambda _chats: {}

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 BATCH_TOKENS = 2048
 """What a step may hold before it is cut into pieces of ``--ubatch-size`` (llama.cpp's own default)."""
+TUNING_TOKENS = 512
+"""Of a chat, while settings are compared: two short turns."""
 LAYOUTS = ("auto", "split", "unified")
 
 
@@ -157,6 +159,6 @@ KIND = Kind(
         Tunable("threads", fewer_threads),
         Tunable("batched_tokens", lambda _cores: (256, 1024)),
     ),
-    # Its memory is touched at once. 512 tokens for each of the slots it has by itself.
-    meanwhile={"kv_tokens": llamacpp_layout.DEFAULT_SLOTS * 512},
+    # Its memory is touched at once.
+    meanwhile=lambda chats: {"kv_tokens": (chats or llamacpp_layout.DEFAULT_SLOTS) * TUNING_TOKENS},
 )

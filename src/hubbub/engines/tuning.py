@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from hubbub.core.errors import ConfigError
@@ -46,9 +46,9 @@ def with_values(spec: EngineSpec, setting: Mapping[str, Any], name: str) -> Engi
     defaults = kind.options()
     asked = spec.options or defaults
     meanwhile = {
-        field.name: kind.meanwhile[field.name]
-        for field in fields(defaults)
-        if field.name in kind.meanwhile and getattr(asked, field.name) == getattr(defaults, field.name)
+        name: value
+        for name, value in kind.meanwhile(spec.chats).items()
+        if getattr(asked, name) == getattr(defaults, name)
     }
     values = {tunable.name: getattr(defaults, tunable.name) for tunable in kind.tunables}
     return replace(spec, id=EngineId(name), options=replace(asked, **values | meanwhile | dict(setting)))

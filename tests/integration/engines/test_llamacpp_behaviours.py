@@ -20,7 +20,7 @@ from support.engine_behaviours import (
     Counts,
     Json,
     Overflow,
-    Prefixes,
+    OwnPrefixes,
     Restart,
     Subject,
     UnknownModel,
@@ -50,5 +50,5 @@ async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sub
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestLlamaCpp(Restart, Adapters, Json, Prefixes, Capacity, UnknownModel, Overflow, Cancels, Counts, Answers):
+class TestLlamaCpp(Restart, Adapters, Json, OwnPrefixes, Capacity, UnknownModel, Overflow, Cancels, Counts, Answers):
     """One engine, started once."""

@@ -1,141 +1,130 @@
-"""Engines that no test machine runs, against servers written after their source."""
+"""TGI and Ollama, which no test machine runs, against servers written after their source. What they were never seen to
+do is not claimed: TGI takes any name for its model, Ollama cuts what is too long and tells nothing of what it holds."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from hubbub.core.errors import ConfigError, ContextTooLong, EngineUnavailable, ModelNotFound, Overloaded
-from hubbub.core.types import ChatId, Chunk, EngineId, FinishReason, Message, Request, RequestId, Role, Sampling, UserId
+from hubbub.core.errors import ConfigError, EngineUnavailable, ModelNotFound, Overloaded
+from hubbub.core.types import EngineId, Sampling
 from hubbub.engines import ollama, tgi
 from hubbub.engines.catalog import kind_of
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.ollama import OllamaOptions
 from hubbub.engines.tgi import TGIOptions
-from hubbub.ports import Engine
-from support.twins.base import WORDS, Twin
+from support.engine_behaviours import (
+    Answers,
+    Cancels,
+    Capacity,
+    Overflow,
+    Subject,
+    UnknownModel,
+    answer,
+    ask,
+    fill,
+    stop,
+)
 from support.twins.ollama import OllamaTwin
 from support.twins.tgi import TGITwin
+from support.twins.twin import SEQUENCES, WINDOW
 
-TWINS: dict[str, tuple[Callable[[], Twin], str, dict[str, str]]] = {
-    "tgi": (TGITwin, "", {"warm": "org/warm"}),
-    "ollama": (OllamaTwin, "qwen3:0.6b", {"warm": "qwen3-warm"}),
+
+@dataclass(frozen=True)
+class Stood:
+    twin: TGITwin | OllamaTwin
+    subject: Subject
+
+
+TWINS: dict[str, tuple[Callable[[], TGITwin | OllamaTwin], str, dict[str, str], object]] = {
+    "tgi": (TGITwin, "", {"warm": "org/warm"}, TGIOptions()),
+    "ollama": (OllamaTwin, "qwen3:0.6b", {"warm": "qwen3-warm"}, OllamaOptions(context_window=WINDOW)),
 }
 
 
 @asynccontextmanager
-async def standing(kind: str, logs: Path) -> AsyncIterator[tuple[Twin, Engine, str]]:
-    """The twin, the engine connected to it, and the name of its model."""
-    make, model, adapters = TWINS[kind]
+async def standing(kind: str, logs: Path) -> AsyncIterator[Stood]:
+    make, model, adapters, options = TWINS[kind]
     twin = make()
     async with twin.serving() as url:
-        spec = EngineSpec(EngineId(kind), kind, logs, model=model, url=url, chats=3, adapters=adapters)
+        spec = EngineSpec(
+            EngineId(kind), kind, logs, model=model, url=url, chats=SEQUENCES, adapters=adapters, options=options
+        )
         engine = kind_of(kind).build(spec)
+
+        async def kill() -> None:
+            twin.engine.lose()
+
         try:
-            yield twin, engine, (await engine.start()).models[0]
+            state = await engine.start()
+            yield Stood(twin, Subject(engine, state.models[0], kill, adapters=tuple(adapters)))
         finally:
             await engine.close()
 
 
-def asked(model: str, name: str = "r", **fields: object) -> Request:
-    message = Message(Role.USER, "Tell me of the sea.")
-    request = Request(RequestId(name), UserId("u"), ChatId("c"), model, 9, messages=(message,))
-    return replace(request, **fields)  # type: ignore[arg-type]
+@pytest.fixture
+async def stood(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stood]:
+    async with standing(request.cls.kind, tmp_path) as stood:
+        yield stood
 
 
-class Heard:
-    def __init__(self) -> None:
-        self.chunks: list[Chunk] = []
-        self.spoke, self.ended = asyncio.Event(), asyncio.Event()
-
-    def __call__(self, _request: RequestId, chunk: Chunk) -> None:
-        self.chunks.append(chunk)
-        self.spoke.set()
-        if chunk.last:
-            self.ended.set()
+@pytest.fixture
+def subject(stood: Stood) -> Subject:
+    return stood.subject
 
 
-async def told(engine: Engine, request: Request) -> list[Chunk]:
-    heard = Heard()
-    engine.submit(request, heard)
-    await heard.ended.wait()
-    return heard.chunks
+class Both:
+    """What is asked of both alike."""
 
+    async def test_an_adapter_goes_by_its_name_there(self, stood: Stood) -> None:
+        await answer(stood.subject, ask(stood.subject, "a", "Hello."))
+        await answer(stood.subject, ask(stood.subject, "b", "Hello.", adapter="warm"))
+        named = [body["model"] for body in stood.twin.bodies]
+        assert named == (["tgi", "warm"] if isinstance(stood.twin, TGITwin) else ["qwen3:0.6b", "qwen3-warm"])
 
-@pytest.mark.parametrize("kind", TWINS)
-async def test_an_answer_is_heard_and_counted(kind: str, tmp_path: Path) -> None:
-    async with standing(kind, tmp_path) as (twin, engine, model):
-        state = await engine.state()
-        assert (state.max_sequences, state.adapters) == (3, ("warm",))
-        assert state.kv_tokens == 3 * state.context_window
-        chunks = await told(engine, asked(model, sampling=Sampling(temperature=0.0)))
-        assert "".join(chunk.text for chunk in chunks) == "".join(WORDS)
-        assert chunks[-1].finish is FinishReason.STOP
-        assert chunks[-1].usage is not None
-        assert chunks[-1].usage.output_tokens == len(WORDS)
-        cut = await told(engine, asked(model, sampling=Sampling(max_tokens=2)))
-        assert cut[-1].finish is FinishReason.LENGTH
-        await told(engine, asked(model, partial="The sea"))
-        assert twin.asked[-1]["messages"][-1] == {"role": "assistant", "content": "The sea"}
-        assert "continue_final_message" not in twin.asked[-1]
+    async def test_no_field_asks_it_to_go_on_with_an_answer(self, stood: Stood) -> None:
+        await answer(stood.subject, ask(stood.subject, "a", "Hello.", Sampling(temperature=0.0), partial="The sea"))
+        body = stood.twin.bodies[-1]
+        assert body["messages"][-1] == {"role": "assistant", "content": "The sea"}
+        assert "continue_final_message" not in body
 
-
-@pytest.mark.parametrize("kind", TWINS)
-async def test_an_adapter_goes_by_its_name_there(kind: str, tmp_path: Path) -> None:
-    async with standing(kind, tmp_path) as (twin, engine, model):
-        await told(engine, asked(model))
-        await told(engine, asked(model, adapter="warm"))
-        names = [body["model"] for body in twin.asked]
-        assert names == (["tgi", "warm"] if kind == "tgi" else ["qwen3:0.6b", "qwen3-warm"])
-
-
-@pytest.mark.parametrize("kind", TWINS)
-async def test_cancelled_it_is_let_go_there(kind: str, tmp_path: Path) -> None:
-    async with standing(kind, tmp_path) as (twin, engine, model):
-        twin.endless = True
-        heard = [Heard() for _ in range(4)]
-        for number, each in enumerate(heard):
-            engine.submit(asked(model, str(number)), each)
-        await asyncio.gather(*(each.spoke.wait() for each in heard))
-        refused = (await told(engine, asked(model, "more")))[-1].error
-        assert isinstance(refused, Overloaded if kind == "tgi" else EngineUnavailable)
-        assert refused.retryable
-        for number in range(4):
-            engine.cancel(RequestId(str(number)))
-        await asyncio.gather(*(each.ended.wait() for each in heard))
-        while twin.running:
+    async def test_what_is_beyond_its_seats_is_refused_and_let_go_there(self, stood: Stood) -> None:
+        stood.twin.seats = SEQUENCES
+        heard = await fill(stood.subject, SEQUENCES)
+        more = await answer(stood.subject, ask(stood.subject, "more", "Hello."))
+        assert isinstance(more.last.error, Overloaded if isinstance(stood.twin, TGITwin) else EngineUnavailable)
+        assert more.last.error.retryable
+        await stop(stood.subject, *heard)
+        while (await stood.twin.engine.state()).running:
             await asyncio.sleep(0.01)
 
 
-async def test_tgi_says_what_it_holds_and_what_does_not_fit(tmp_path: Path) -> None:
-    async with standing("tgi", tmp_path) as (twin, engine, model):
-        assert model == "Qwen/Qwen3-8B"
-        assert isinstance(twin, TGITwin)
-        twin.endless = True
-        heard = Heard()
-        engine.submit(asked(model), heard)
-        await heard.spoke.wait()
-        state = await engine.state()
-        assert state.running == 1
-        assert 0 < state.kv_used < 1
-        twin.tokens = 5000
-        error = (await told(engine, asked(model, "long", sampling=Sampling(max_tokens=20))))[-1].error
-        assert isinstance(error, ContextTooLong)
-        assert "5000" in error.message
+class TestTGI(Both, Capacity, Overflow, Cancels, Answers):
+    kind = "tgi"
+
+    async def test_it_says_what_it_holds(self, stood: Stood) -> None:
+        state = await stood.subject.engine.state()
+        assert stood.subject.model == "Qwen/Qwen3-8B"
+        assert (state.max_sequences, state.context_window, state.adapters) == (SEQUENCES, WINDOW, ("warm",))
+        assert state.kv_tokens == SEQUENCES * WINDOW
 
 
-async def test_ollama_serves_only_what_it_was_given(tmp_path: Path) -> None:
-    async with standing("ollama", tmp_path) as (twin, engine, _):
-        error = (await told(engine, asked("llama3")))[-1].error
+class TestOllama(Both, UnknownModel, Cancels, Answers):
+    kind = "ollama"
+
+    async def test_it_serves_only_what_it_was_given(self, stood: Stood) -> None:
+        error = (await answer(stood.subject, ask(stood.subject, "a", "Hello.", model="llama3"))).last.error
         assert isinstance(error, ModelNotFound)
-        assert twin.asked == []
-    twin = OllamaTwin()
-    async with twin.serving() as url:
+        assert stood.twin.bodies == []
+
+
+async def test_a_model_that_ollama_has_not_pulled_is_told(tmp_path: Path) -> None:
+    async with OllamaTwin().serving() as url:
         engine = ollama.build(EngineSpec(EngineId("o"), "ollama", tmp_path, model="mistral", url=url))
         try:
             with pytest.raises(EngineUnavailable, match="ollama pull mistral"):

@@ -3,12 +3,11 @@ openai/openai.go, middleware/openai.go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from support.twins.base import Twin
+from support.twins.twin import WINDOW, Refused, Twin
 
 
 class OllamaTwin(Twin):
@@ -17,31 +16,40 @@ class OllamaTwin(Twin):
     def __init__(self) -> None:
         super().__init__()
         self.models = {"qwen3:0.6b", "qwen3-warm"}
-        self.seats = 4
+        self.seats = 64
 
-    def routes(self) -> Mapping[str, Any]:
-        return {
-            "GET /api/version": self.version,
-            "POST /api/show": self.show,
-            "POST /v1/chat/completions": self.chat,
-        }
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/version", self._version),
+            web.post("/api/show", self._show),
+            web.post("/v1/chat/completions", self.chat),
+        ]
 
-    async def version(self, _request: web.Request) -> web.Response:
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        state = await self.engine.state()
+        if state.running + state.waiting >= self.seats:
+            words = "server busy, please try again.  maximum pending requests exceeded"
+            return web.json_response(_error(words, "api_error"), status=503)
+        return await super().chat(request)
+
+    def read(self, body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        if body["model"] not in self.models:
+            raise Refused(404, _error(f"model '{body['model']}' not found", "not_found_error"))
+        messages, partial = body["messages"], ""
+        if messages[-1]["role"] == "assistant":
+            *messages, last = messages
+            partial = last["content"]
+        return messages, partial
+
+    async def _version(self, _: web.Request) -> web.Response:
         return web.json_response({"version": "0.18.1"})
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def _show(self, request: web.Request) -> web.Response:
         name = (await request.json())["model"]
         if name not in self.models:
             return web.json_response({"error": f"model '{name}' not found"}, status=404)
-        return web.json_response({"details": {"family": "qwen3"}, "model_info": {"qwen3.context_length": 40_960}})
+        return web.json_response({"details": {"family": "qwen3"}, "model_info": {"qwen3.context_length": WINDOW}})
 
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.asked.append(body)
-        if self.running >= self.seats:
-            words = "server busy, please try again.  maximum pending requests exceeded"
-            return web.json_response({"error": {"message": words, "type": "api_error"}}, status=503)
-        if body["model"] not in self.models:
-            words = f"model '{body['model']}' not found"
-            return web.json_response({"error": {"message": words, "type": "not_found_error"}}, status=404)
-        return await self.say(request, body)
+
+def _error(words: str, kind: str) -> dict[str, Any]:
+    return {"error": {"message": words, "type": kind}}

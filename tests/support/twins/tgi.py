@@ -3,37 +3,63 @@ db931fcf42da018a3657580c64bf2720f167f9ab: router/src/server.rs, router/src/lib.r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from support.twins.base import Twin
+from support.twins.twin import SEQUENCES, WINDOW, Refused, Twin
 
 
 class TGITwin(Twin):
-    """``tokens``: of every prompt. ``seats``: ``--max-concurrent-requests``; past it TGI answers 429."""
+    """``seats``: ``--max-concurrent-requests``; past it TGI answers 429."""
 
-    WINDOW = 4096
+    adapters = ("warm",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokens = 7
-        self.seats = 4
-        self.adapters = ("warm",)
+        self.seats = 64
+        self._most = 0
 
-    def routes(self) -> Mapping[str, Any]:
-        return {
-            "GET /health": self.health,
-            "GET /info": self.info,
-            "GET /metrics": self.metrics,
-            "POST /v1/chat/completions": self.chat,
-        }
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/health", self._health),
+            web.get("/info", self._info),
+            web.get("/metrics", self._metrics),
+            web.post("/v1/chat/completions", self.chat),
+        ]
 
-    async def health(self, _request: web.Request) -> web.Response:
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        state = await self.engine.state()
+        if state.running + state.waiting >= self.seats:
+            return web.json_response(_error("Model is overloaded", "overloaded"), status=429)
+        return await super().chat(request)
+
+    def read(self, body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        if body.get("temperature") is not None and body["temperature"] <= 0:
+            raise Refused(422, _error("Input validation error: `temperature` must be strictly positive", "validation"))
+        if body["model"] not in ("tgi", *self.adapters):
+            words = f"Input validation error: adapter {body['model']} not found"
+            raise Refused(422, _error(words, "validation"))
+        self._most = body.get("max_tokens") or 1
+        messages, partial = body["messages"], ""
+        if messages[-1]["role"] == "assistant":
+            *messages, last = messages
+            partial = last["content"]
+        return messages, partial
+
+    def too_long(self, tokens: int) -> str:
+        return (
+            f"Input validation error: `inputs` tokens + `max_new_tokens` must be <= {WINDOW}. "
+            f"Given: {tokens} `inputs` tokens and {self._most} `max_new_tokens`"
+        )
+
+    def refusal(self, message: str) -> Refused:
+        return Refused(422, _error(message, "validation"))
+
+    async def _health(self, _: web.Request) -> web.Response:
         return web.Response()
 
-    async def info(self, _request: web.Request) -> web.Response:
+    async def _info(self, _: web.Request) -> web.Response:
         return web.json_response(
             {
                 "model_id": "Qwen/Qwen3-8B",
@@ -42,8 +68,8 @@ class TGITwin(Twin):
                 "max_concurrent_requests": self.seats,
                 "max_best_of": 2,
                 "max_stop_sequences": 4,
-                "max_input_tokens": self.WINDOW - 1,
-                "max_total_tokens": self.WINDOW,
+                "max_input_tokens": WINDOW - 1,
+                "max_total_tokens": WINDOW,
                 "validation_workers": 2,
                 "max_client_batch_size": 4,
                 "router": "text-generation-router",
@@ -51,35 +77,18 @@ class TGITwin(Twin):
             }
         )
 
-    async def metrics(self, _request: web.Request) -> web.Response:
+    async def _metrics(self, _: web.Request) -> web.Response:
+        state = await self.engine.state()
         text = (
             "# TYPE tgi_batch_current_size gauge\n"
-            f"tgi_batch_current_size {self.running}\n"
+            f"tgi_batch_current_size {state.running}\n"
             "# TYPE tgi_queue_size gauge\n"
-            "tgi_queue_size 0\n"
+            f"tgi_queue_size {state.waiting}\n"
             "# TYPE tgi_batch_current_max_tokens gauge\n"
-            f"tgi_batch_current_max_tokens {self.running * self.WINDOW // 2}\n"
+            f"tgi_batch_current_max_tokens {state.kv_used * SEQUENCES * WINDOW}\n"
         )
         return web.Response(text=text)
 
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.asked.append(body)
-        if self.running >= self.seats:
-            return _error(429, "Model is overloaded", "overloaded")
-        if body.get("temperature") is not None and body["temperature"] <= 0:
-            return _error(422, "Input validation error: `temperature` must be strictly positive", "validation")
-        wanted = body.get("max_tokens") or 1
-        if self.tokens + wanted > self.WINDOW:
-            words = (
-                f"Input validation error: `inputs` tokens + `max_new_tokens` must be <= {self.WINDOW}. "
-                f"Given: {self.tokens} `inputs` tokens and {wanted} `max_new_tokens`"
-            )
-            return _error(422, words, "validation")
-        if body["model"] not in ("tgi", *self.adapters):
-            return _error(422, f"Input validation error: adapter {body['model']} not found", "validation")
-        return await self.say(request, body)
 
-
-def _error(status: int, words: str, kind: str) -> web.Response:
-    return web.json_response({"error": words, "error_type": kind}, status=status)
+def _error(words: str, kind: str) -> dict[str, str]:
+    return {"error": words, "error_type": kind}
