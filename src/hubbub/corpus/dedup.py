@@ -14,8 +14,8 @@ candidates, and are near if enough of their 128 bytes agree. Two values agree in
 
 Memory. rensa's own index takes 1.4 kB a text, measured, which is 1.2 GB for a corpus of 1 GB. Here a text takes 128
 bytes of signature, 160 to 320 of band tables and 16 to 32 of exact hash, up to twice that just after the arrays grew:
-300 to 600 bytes, in a few numpy arrays. Beyond ``window`` texts the oldest are forgotten (by the near index alone; exact
-hashes stay), so a run of any length fits.
+300 to 600 bytes, in a few numpy arrays. Beyond ``window`` texts the oldest are forgotten (by the near index alone;
+exact hashes stay), so a run of any length fits.
 
 A band table is an array of buckets of four places, each with a byte of the band's hash as its tag: in a full table a
 bucket holds texts of other bands, and a tag tells most of them apart without their signatures, each of which would be
