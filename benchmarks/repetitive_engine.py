@@ -1,9 +1,9 @@
 """An engine with much to say of some things and little of others, as a model has: for measuring what steering does.
 
-Each answer is made of sentences of one pool, drawn by the request's seed. How large the pool is hangs on what the prompt
-of a worked recipe asks for (``POOLS``): a dozen sentences, so that nearly every answer has been said before, or tens of
-thousands. Lists are answered as numbered lists, Russian in Russian. Costs next to nothing, like instant_engine.py, whose
-server it is.
+Each answer is made of sentences of one pool, drawn by the request's seed. How large the pool is hangs on what the
+prompt of a worked recipe asks for (``POOLS``): a dozen sentences, so that nearly every answer has been said before, or
+tens of thousands. Lists are answered as numbered lists, Russian in Russian. Costs next to nothing, like
+instant_engine.py, whose server it is.
 
 ``python -m benchmarks.repetitive_engine``: the first line on stdout is ``{"port": N}``.
 """
@@ -30,11 +30,11 @@ POOLS = {
 }
 """Sentences that there are, by words of the prompt; of all else there are ``MANY``."""
 MANY = 30_000
-SENTENCES = 5
+SENTENCES = 4
 """Of an article."""
 PHRASES = 10
 """Of a list."""
-NAMES = "Anna Boris Clara David Elena Felix Greta Henry Irina James Karin Louis Marta Niels Olga Peter Rosa Simon"
+SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
 NOUNS = (
     "answer city memory train letter window book road music garden evening sea school time snow voice house forest "
     "bridge street bread market lamp picture mirror island ship star grass stone water winter summer river story cloud"
@@ -43,12 +43,13 @@ VERBS = "sees remembers writes seeks opens keeps hears builds loses finds loves 
 
 
 def english(count: int, seed: int) -> list[str]:
-    """Sentences of four to nine nouns, none of which is likely to be there twice."""
-    rng, names, nouns, verbs = random.Random(seed), NAMES.split(), NOUNS.split(), VERBS.split()
+    """Sentences about people, of four to eight things, none of which is likely to be there twice."""
+    rng, nouns, verbs = random.Random(seed), NOUNS.split(), VERBS.split()
+    names = ["".join(rng.choices(SYLLABLES, k=rng.randint(2, 4))).capitalize() for _ in range(5000)]
     made = []
     for _ in range(count):
         things = ", the ".join(rng.sample(nouns, rng.randint(3, 7)))
-        made.append(f"{rng.choice(names)} {rng.choice(verbs)} the {things} and the {rng.choice(nouns)}.")
+        made.append(f"{rng.choice(names)} {rng.choice(verbs)} the {things} and {rng.choice(names)}.")
     return made
 
 
@@ -79,7 +80,8 @@ class Repetitive(Engine):
         if "umbered list" in prompt or "нумерованный" in prompt:
             picked = [all_sentences[start + rng.randrange(size)] for _ in range(PHRASES)]
             return "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(picked, 1))
-        return " ".join(all_sentences[start + rng.randrange(size)] for _ in range(SENTENCES))
+        picked = sorted(rng.randrange(size) for _ in range(SENTENCES))  # whoever repeats himself keeps to the order
+        return " ".join(all_sentences[start + place] for place in picked)
 
 
 async def serve() -> None:

@@ -50,7 +50,8 @@ def measured(texts: Sequence[str]) -> Measures:
 
 @dataclass(slots=True)
 class CellStats:
-    """One cell in one epoch, or in several until it has texts enough. ``texts`` passed the filters; ``duplicates`` of them were exact or near."""
+    """One cell in one epoch, or in several until it has texts enough. ``texts`` passed the filters; ``duplicates`` of
+    them were exact or near."""
 
     texts: int = 0
     duplicates: int = 0
