@@ -39,8 +39,14 @@ from hubbub.corpus.recipe_check import load, parse_target
 from hubbub.corpus.record import encode
 from hubbub.corpus.runlog import Group, RunLog
 from hubbub.corpus.verify import verify
+from hubbub.planner.charts import Line, line_chart
 
-LOOK_S = 0.1
+LOOK_S = 0.2
+CHART = Path(__file__).parent.parent / "docs" / "img" / "corpus_memory.svg"
+POINTS = 100
+"""Of the chart of memory."""
+CHARTED_BYTES = 500_000_000
+"""A smaller run says little of memory, and leaves the chart as it is."""
 STAGED = 4000
 """Items that are timed stage by stage."""
 RECIPE = """
@@ -88,6 +94,8 @@ class Lives:
     idle_s: float = 0.0
     """From the start of a process to its first commit: imports, the index rebuilt, the first answers."""
     starts: list[float] = field(default_factory=list)
+    memory: list[tuple[int, int]] = field(default_factory=list)
+    """(bytes accepted, resident bytes), now and then."""
 
 
 class Engine:
@@ -115,10 +123,13 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
         try:
             family = [process, *process.children(recursive=True)]
             cpu = sum(sum(member.cpu_times()[:2]) for member in family)
-            lives.peak_rss = max(lives.peak_rss, sum(member.memory_info().rss for member in family))
+            resident = sum(member.memory_info().rss for member in family)
         except psutil.Error:
             break
         now = accepted(folder)
+        lives.peak_rss = max(lives.peak_rss, resident)
+        if now > before:
+            lives.memory.append((now, resident))
         if not started and now > before:
             started = time.perf_counter() - began
         if kill_at is not None and now >= kill_at:
@@ -247,12 +258,22 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
         "mb_s_working": counters["bytes"] / 1e6 / working,
         "cpu_ms_a_record": lives.cpu_s / records * 1e3,
         "peak_rss_mb": lives.peak_rss / 1e6,
+        "rss_mb": highest(lives.memory, counters["bytes"]),
         "shards_mb": on_disk / 1e6,
         "database_mb": (place / "run" / "run.sqlite3").stat().st_size / 1e6,
         "verify_s": verify_s,
         "same_bytes_as_undisturbed": same,
         "stages_cpu_ms": staged,
     }
+
+
+def highest(memory: list[tuple[int, int]], size: int) -> list[tuple[float, float]]:
+    """(MB accepted, MB resident) at the end of each hundredth part of the run: the most there was in it."""
+    most: dict[int, int] = {}
+    for accepted_bytes, resident in memory:
+        part = accepted_bytes * POINTS // (size + 1)
+        most[part] = max(most.get(part, 0), resident)
+    return [((part + 1) / POINTS * size / 1e6, resident / 1e6) for part, resident in sorted(most.items())]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -274,6 +295,18 @@ def report(told: dict[str, Any]) -> None:
     if told["same_bytes_as_undisturbed"] is not None:
         rows.append(("the same bytes as without kills", str(told["same_bytes_as_undisturbed"])))
     write("corpus_gigabyte", ("what", "measured"), rows, told, str(__doc__))
+    if told["bytes"] >= CHARTED_BYTES:
+        CHART.write_text(chart(told) + "\n")
+
+
+def chart(told: dict[str, Any]) -> str:
+    return line_chart(
+        "Memory of a corpus run",
+        f"{told['kills']} kills, {told['records']:,} records; the index of near-duplicates grows by doubling",
+        "MB of text accepted",
+        "MB resident",
+        [Line("the command and its processes", told["rss_mb"])],
+    )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from hubbub.corpus.diversity import EXCERPT, SAMPLE, EpochStats, diversity, measured
+from hubbub.corpus.items import Items, Said
+from hubbub.corpus.judge import Judge
 from hubbub.corpus.recipe import SteeringSpec
-from hubbub.corpus.steering import LAG, EpochWeights, Steering
-from support.corpus_recipes import prose
+from hubbub.corpus.steering import ENOUGH_TEXTS, LAG, EpochWeights, Steering
+from support.corpus_recipes import HEAD, STEP, TOPICS, prose, recipe
 
 SPEC = SteeringSpec(columns=("tone",), every=100)
 
@@ -31,6 +33,20 @@ def test_a_cell_of_duplicates_retires_for_good_and_a_fresh_one_gains() -> None:
 def test_a_cell_with_few_texts_keeps_its_weight() -> None:
     weights = Steering(SPEC, cells=2).next_epoch(0, epoch(rare=(5, 5), usual=(95, 0)), EpochWeights(1))
     assert "rare" not in weights.cells
+
+
+def test_a_cell_with_few_texts_an_epoch_is_judged_once_it_has_enough() -> None:
+    made = recipe(HEAD + STEP + TOPICS + '[steering]\ncolumns = ["topic"]\nevery = 10\n')
+    items, judge = Items(made), Judge(made)
+    decided = []
+    for place in range(200):
+        verdict = judge.consider(items.item(place), [Said(prose(place))])
+        if verdict.epoch is not None:
+            decided.append(verdict.epoch)
+            items.learn(verdict.epoch)
+    assert not decided[0].cells
+    assert decided[-1].cells
+    assert all(texts < ENOUGH_TEXTS + 10 for texts, *_ in judge.diversity().cells.values())
 
 
 def test_a_run_that_repeats_itself_stops() -> None:

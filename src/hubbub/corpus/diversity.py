@@ -50,7 +50,8 @@ def measured(texts: Sequence[str]) -> Measures:
 
 @dataclass(slots=True)
 class CellStats:
-    """One cell in one epoch. ``texts`` passed the filters; ``duplicates`` of them were exact or near."""
+    """One cell in one epoch, or in several until it has texts enough. ``texts`` passed the filters; ``duplicates`` of
+    them were exact or near."""
 
     texts: int = 0
     duplicates: int = 0
@@ -86,6 +87,15 @@ class EpochStats:
     @property
     def duplicate_rate(self) -> float:
         return sum(stats.duplicates for stats in self.cells.values()) / max(1, self.texts)
+
+    def short_of(self, texts: int) -> EpochStats:
+        """The cells that have fewer than so many, to be counted on in the next epoch."""
+        rest = {
+            cell: CellStats(stats.texts, stats.duplicates, list(stats.excerpts))
+            for cell, stats in self.cells.items()
+            if stats.texts < texts
+        }
+        return EpochStats(rest)
 
     def sample(self, most: int = 512) -> list[str]:
         """Excerpts of all cells, from each in turn."""

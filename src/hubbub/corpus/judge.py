@@ -29,7 +29,7 @@ from hubbub.corpus.quality.screen import Screen
 from hubbub.corpus.recipe import Cut, Recipe, Tree, Values
 from hubbub.corpus.record import Link, Record, record_id
 from hubbub.corpus.sampler import plain
-from hubbub.corpus.steering import LAG, EpochWeights, Steering
+from hubbub.corpus.steering import ENOUGH_TEXTS, LAG, EpochWeights, Steering
 
 SAMPLES = 5
 """Rejected texts kept to show why a run stopped."""
@@ -299,7 +299,7 @@ class Judge:
         decided = self._steering.next_epoch(epoch, self._stats, self._decided)
         self._decided = replace(decided, salvage=self._waiting.take())
         self._places.learn(self._decided.epoch, self._decided.salvage)
-        self._last_stats, self._stats = self._stats, EpochStats()
+        self._last_stats, self._stats = self._stats, self._stats.short_of(ENOUGH_TEXTS)
         self.stopped = self.stopped or self._decided.stop
         return self._decided
 
