@@ -140,7 +140,9 @@ def transformers_serve(name: EngineId, logs: Path, environments: Path) -> Launch
     if done.returncode:
         raise EngineUnavailable(f"pip could not install {', '.join(SERVING)}: {done.stderr.strip()[-300:]}")
     model = model_of(EngineSpec(name, "transformers", logs, BUNDLED, environments=environments))
-    env = isolated(model) | {"PYTHONPATH": str(extra)}
+    hub = logs / "hub"  # it lists what is in this cache, and fails where there is none
+    hub.mkdir(exist_ok=True)
+    env = isolated(model) | {"PYTHONPATH": str(extra), "HF_HUB_CACHE": str(hub)}
     server = (str(python), str(python.parent / "transformers"), "serve", "--host", HOST)
     launch = Launch(lambda port: (*server, "--port", str(port)), env=env)
     return LaunchedEngine(name, launch, logs, Dialect(), Limits((model.path,), max_sequences=CHATS))

@@ -37,6 +37,11 @@ from hubbub.ports import Engine
 ANSWER_S = 120.0
 RESTART_S = 600.0
 """Real engines import for a minute, and test machines are shared."""
+TOPICS = (
+    *("lighthouse", "violin", "volcano", "bakery", "penguin", "bicycle"),
+    *("castle", "tomato", "submarine", "candle", "desert", "clock"),
+)
+"""So far apart that who is asked of one does not speak of another."""
 LONG = Sampling(max_tokens=1500, seed=3, temperature=0.7)
 
 
@@ -147,13 +152,6 @@ async def stop(subject: Subject, *heard: tuple[str, Heard]) -> None:
     await until_idle(subject.engine)
 
 
-def alike(one: str, other: str) -> int:
-    """How many letters they have in common, from the first on."""
-    return next(
-        (n for n, pair in enumerate(zip(one, other, strict=False)) if len(set(pair)) > 1), min(len(one), len(other))
-    )
-
-
 class Answers:
     """State, streaming, usage, seeds, stops, continuing, never mixing."""
 
@@ -201,16 +199,17 @@ class Answers:
         assert heard.text == whole[: whole.index(stop)]
 
     async def test_many_chats_are_never_mixed(self, subject: Subject) -> None:
-        topics = [f"Say something of number {i}." for i in range(12)]
-        alone = [(await answer(subject, ask(subject, f"alone-{i}", words))).text for i, words in enumerate(topics)]
-        together = [submit(subject, ask(subject, f"together-{i}", words)) for i, words in enumerate(topics)]
+        asked = [ask(subject, f"of-{topic}", f"Tell me one thing about a {topic}.") for topic in TOPICS]
+        together = [submit(subject, request) for request in asked]
         await ended(*together)
-        assert len(set(alone)) == len(alone)
-        for heard, own in zip(together, alone, strict=True):
-            if subject.repeats:
-                assert heard.text == own
-            else:
-                assert alike(heard.text, own) == max(alike(heard.text, other) for other in alone)
+        if subject.repeats:
+            alone = [(await answer(subject, request)).text for request in asked]
+            assert [heard.text for heard in together] == alone
+            assert len(set(alone)) == len(alone)
+            return
+        named = [{topic for topic in TOPICS if topic in heard.text.lower()} for heard in together]
+        assert all(names <= {own} for names, own in zip(named, TOPICS, strict=True))
+        assert sum(map(len, named)) > len(TOPICS) / 2
 
     async def test_a_partial_answer_is_continued(self, subject: Subject) -> None:
         whole = await answer(

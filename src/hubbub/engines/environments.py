@@ -20,6 +20,8 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -39,7 +41,7 @@ for pin in sys.argv[1:]:
 """
 """Run in the environment, so that nothing of it is imported here. A local part, such as +cpu, may differ; a pin by
 address has no version."""
-GIB = 1 << 30
+PULSE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,8 @@ def install(made: Plan, installer: Installer, tell: Callable[[str], None]) -> En
         _run(installer.make(made.python, folder), tell)
         for number, step in enumerate(recipe.steps, 1):
             tell(f"step {number} of {len(recipe.steps)}: {step.words}")
-            _run(installer.install(folder, step), tell, step.env)
+            with pulse(tell):
+                _run(installer.install(folder, step), tell, step.env)
         _verify(recipe, folder)
         found = Environment(recipe.engine, recipe.variant, recipe.version, folder)
         _point(root, found)
@@ -218,6 +221,24 @@ def _verify(recipe: Recipe, folder: Path) -> None:
     if done.returncode != 0:
         words = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         raise EngineError(f"{folder} is not what its recipe says: {words}; try again with --force")
+
+
+@contextmanager
+def pulse(tell: Callable[[str], None], every_s: float = PULSE_S) -> Iterator[None]:
+    """A line now and then while it lasts: an installer that compiles says nothing for minutes."""
+    over, began = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not over.wait(every_s):
+            tell(f"still at work, {(time.monotonic() - began) / 60:.0f} min")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _run(command: list[str], tell: Callable[[str], None], env: Mapping[str, str] | None = None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 
 from hubbub.engines.instruction_probe import INSTRUCTIONS, runs
 from hubbub.engines.openvino_server.sizing import free_bytes, usable_cores
@@ -28,10 +29,10 @@ _ALWAYS = (
 )
 
 
-def build_environment() -> dict[str, str]:
+def build_environment(said: Mapping[str, str] = os.environ) -> dict[str, str]:
     """For the package's build: CMake's arguments for what this machine really runs, and as many compilers at once as it
-    has cores and memory for (or as the environment says)."""
-    jobs = {JOBS: os.environ.get(JOBS) or str(max(1, min(usable_cores(), free_bytes() // JOB_BYTES)))}
+    has cores and memory for, or as many as ``said`` has."""
+    jobs = {JOBS: said.get(JOBS) or str(max(1, min(usable_cores(), free_bytes() // JOB_BYTES)))}
     if platform.machine() != "x86_64":
         return {"CMAKE_ARGS": " ".join((*_ALWAYS, "-DGGML_NATIVE=ON"))} | jobs
     works = {name: runs(name) for name in INSTRUCTIONS}

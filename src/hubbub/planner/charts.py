@@ -14,7 +14,7 @@ from hubbub.planner.units import show_count, show_time
 WIDTH, HEIGHT = 760, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 54, 52
 _FONT = "DejaVu Sans, Segoe UI, Arial, Helvetica, sans-serif"
-COLORS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626")
+COLORS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#0e7490")
 
 
 @dataclass(frozen=True, slots=True)

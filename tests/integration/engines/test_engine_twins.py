@@ -13,7 +13,18 @@ from hubbub.engines.dialect import Dialect, Limits
 from hubbub.engines.lmdeploy import LMDeployDialect
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.sglang import SGLangDialect
-from support.engine_behaviours import Answers, Cancels, Capacity, Counts, Overflow, Subject, UnknownModel, answer, ask
+from support.engine_behaviours import (
+    Answers,
+    Cancels,
+    Capacity,
+    Counts,
+    Death,
+    Overflow,
+    Subject,
+    UnknownModel,
+    answer,
+    ask,
+)
 from support.twins.lmdeploy import LMDeployTwin
 from support.twins.sglang import KV_TOKENS, SGLangTwin
 from support.twins.twin import MODEL, SEQUENCES, WINDOW, Twin
@@ -33,7 +44,7 @@ async def spoken_to(twin: Twin, dialect: Dialect, limits: Limits) -> AsyncIterat
             await engine.close()
 
 
-class TestSGLang(Capacity, Overflow, Counts, Cancels, Answers):
+class TestSGLang(Death, Capacity, Overflow, Counts, Cancels, Answers):
     @pytest.fixture
     def twin(self) -> SGLangTwin:
         return SGLangTwin()
@@ -75,7 +86,7 @@ async def test_sglang_without_metrics_is_asked_for_its_model() -> None:
         assert (await subject.engine.state()).kv_tokens == KV_TOKENS
 
 
-class TestLMDeploy(Capacity, Overflow, UnknownModel, Cancels, Answers):
+class TestLMDeploy(Death, Capacity, Overflow, UnknownModel, Cancels, Answers):
     @pytest.fixture
     def twin(self) -> LMDeployTwin:
         return LMDeployTwin()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import subprocess
+import threading
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hubbub.engines.environments import (
     install,
     installed,
     plan,
+    pulse,
     remove,
 )
 from hubbub.engines.recipes import LOCKS, RECIPES, Recipe, recipe_of
@@ -118,3 +120,15 @@ def test_tools_are_named() -> None:
     with pytest.raises(ConfigError, match="auto, uv or pip"):
         Installer.choose("conda")
     assert Installer.choose("pip", ("https://index",)).indexes == ("https://index",)
+
+
+def test_a_long_silence_is_broken() -> None:
+    lines, heard = list[str](), threading.Event()
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        heard.set()
+
+    with pulse(tell, every_s=0.001):
+        assert heard.wait(10)
+    assert lines[0] == "still at work, 0 min"

@@ -22,6 +22,7 @@ from support.engine_behaviours import (
     Answers,
     Cancels,
     Capacity,
+    Death,
     Overflow,
     Subject,
     UnknownModel,
@@ -104,7 +105,7 @@ class Both:
             await asyncio.sleep(0.01)
 
 
-class TestTGI(Both, Capacity, Overflow, Cancels, Answers):
+class TestTGI(Death, Both, Capacity, Overflow, Cancels, Answers):
     kind = "tgi"
 
     async def test_it_says_what_it_holds(self, stood: Stood) -> None:
@@ -114,7 +115,7 @@ class TestTGI(Both, Capacity, Overflow, Cancels, Answers):
         assert state.kv_tokens == SEQUENCES * WINDOW
 
 
-class TestOllama(Both, UnknownModel, Cancels, Answers):
+class TestOllama(Death, Both, UnknownModel, Cancels, Answers):
     kind = "ollama"
 
     async def test_it_serves_only_what_it_was_given(self, stood: Stood) -> None:

@@ -149,7 +149,11 @@ class Twin:
         await self.write(response, self.event(body, {"role": "assistant", "content": ""}))
         chunk = first
         while chunk.finish is None:
-            assert chunk.error is None
+            if chunk.error is not None:
+                # Its process has died: so does the connection.
+                assert request.transport is not None
+                request.transport.abort()
+                return response
             await self.write(response, self.event(body, {"content": chunk.text}))
             chunk = await chunks.get()
         await self.write(response, self.event(body, {"content": chunk.text}, _FINISH[chunk.finish]))
