@@ -127,7 +127,7 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
     while process.poll() is None:
         try:
             family = [process, *process.children(recursive=True)]
-            cpu = sum(sum(member.cpu_times()[:2]) for member in family)
+            cpu = max(cpu, sum(sum(member.cpu_times()[:2]) for member in family))  # a child's is gone with it
             resident = sum(member.memory_info().rss for member in family)
         except psutil.Error:
             break
