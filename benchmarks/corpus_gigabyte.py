@@ -3,10 +3,12 @@
 The real command (`hubbub corpus run`) writes BYTES of Russian text from an engine that costs next to nothing
 (instant_engine.py; one answer in twelve is bad on purpose), with every filter and both kinds of deduplication on. It is
 killed with SIGKILL at random moments and started again each time; at the end everything is verified. CPU and memory are
-those of the command alone, all its lives together. The stages are then timed one by one, in one process, on texts of
-the same engine.
+those of the command alone, all its lives together. Before it, QUICK bytes are written undisturbed, with the filters in
+the command's own process and in another one. The stages are then timed one by one, in one process, on texts of the same
+engine.
 
 usage: python -m benchmarks.corpus_gigabyte [BYTES] [--kills 20] [--concurrency 128] [--processes 0] [--compare]
+       [--quick QUICK]
 """
 
 from __future__ import annotations
@@ -94,6 +96,9 @@ class Lives:
     idle_s: float = 0.0
     """From the start of a process to its first commit: imports, the index rebuilt, the first answers."""
     starts: list[float] = field(default_factory=list)
+    start_cpu_s: float = 0.0
+    start_bytes: int = 0
+    """CPU and accepted bytes of the starts."""
     memory: list[tuple[int, int]] = field(default_factory=list)
     """(bytes accepted, resident bytes), now and then."""
 
@@ -122,7 +127,7 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
     while process.poll() is None:
         try:
             family = [process, *process.children(recursive=True)]
-            cpu = sum(sum(member.cpu_times()[:2]) for member in family)
+            cpu = max(cpu, sum(sum(member.cpu_times()[:2]) for member in family))  # a child's is gone with it
             resident = sum(member.memory_info().rss for member in family)
         except psutil.Error:
             break
@@ -132,6 +137,8 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
             lives.memory.append((now, resident))
         if not started and now > before:
             started = time.perf_counter() - began
+            lives.start_cpu_s += cpu
+            lives.start_bytes += now - before
         if kill_at is not None and now >= kill_at:
             process.kill()
             lives.kills += 1
@@ -206,6 +213,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--concurrency", type=int, default=128)
     parser.add_argument("--processes", type=int, default=0, help="for the filters")
+    parser.add_argument("--quick", default="", metavar="BYTES", help="so much without kills, before")
     parser.add_argument("--compare", action="store_true", help="once more without kills, and compare the bytes")
     parser.add_argument("--keep", type=Path, help="leave the run's folder there")
     options = parser.parse_args()
@@ -225,6 +233,7 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
     recipe = place / "recipe.toml"
     recipe.write_text(RECIPE)
     with Engine() as engine:
+        quick = [undisturbed(recipe, place, engine.url, options, processes) for processes in (0, 1) if options.quick]
         lives = whole_run(
             recipe, place / "run", engine.url, size, options.kills, options.concurrency, options.processes
         )
@@ -264,7 +273,29 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
         "verify_s": verify_s,
         "same_bytes_as_undisturbed": same,
         "stages_cpu_ms": staged,
+        "undisturbed": quick,
     }
+
+
+def undisturbed(recipe: Path, place: Path, url: str, options: argparse.Namespace, processes: int) -> dict[str, Any]:
+    folder = place / f"quick-{processes}"
+    lives = whole_run(recipe, folder, url, parse_target(options.quick).amount, 0, options.concurrency, processes)
+    with Reading.open(folder) as reading:
+        counters = reading.counters()
+    working = lives.wall_s - sum(lives.starts)
+    share = 1 - lives.start_bytes / counters["bytes"]
+    records = counters["records"] * share
+    told = {
+        "processes": processes,
+        "bytes": counters["bytes"],
+        "records_s": records / working,
+        "requests_s": counters["requests"] * share / working,
+        "cpu_ms_a_record": lives.cpu_s / counters["records"] * 1e3,
+        "cpu_ms_a_record_working": (lives.cpu_s - lives.start_cpu_s) / records * 1e3,
+        "peak_rss_mb": lives.peak_rss / 1e6,
+    }
+    print(json.dumps(told), flush=True)
+    return told
 
 
 def highest(memory: list[tuple[int, int]], size: int) -> list[tuple[float, float]]:
@@ -292,6 +323,10 @@ def report(told: dict[str, Any]) -> None:
         ("verify", f"{told['verify_s']:,.1f} s"),
     ]
     rows += [(f"stage: {name}", f"{ms:.3f} ms of CPU") for name, ms in told["stages_cpu_ms"].items()]
+    for run in told["undisturbed"]:
+        where = "in a process of their own" if run["processes"] else "in the command's process"
+        said = f"{run['records_s']:,.0f} records/s, {run['cpu_ms_a_record_working']:.2f} ms of CPU a record"
+        rows.append((f"{run['bytes'] / 1e6:,.0f} MB undisturbed, filters {where}", said))
     if told["same_bytes_as_undisturbed"] is not None:
         rows.append(("the same bytes as without kills", str(told["same_bytes_as_undisturbed"])))
     write("corpus_gigabyte", ("what", "measured"), rows, told, str(__doc__))

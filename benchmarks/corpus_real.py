@@ -131,22 +131,22 @@ def measured(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     with Reading.open(folder) as reading:
         counters = reading.counters()
     rate = mean(whole.rates)
-    a_token = counters["bytes"] / max(1, counters["answer_tokens"])
+    a_token = counters.get("bytes", 0) / max(1, counters.get("answer_tokens", 0))
     return {
         **stamp(),
         "options": {name: str(value) for name, value in vars(options).items()},
         "offline_tokens_s": alone.rates,
         "corpus_tokens_s": whole.rates,
         "ratio": rate / mean(alone.rates),
-        "bytes": counters["bytes"],
-        "records": counters["records"],
-        "items": counters["items"],
+        "bytes": counters.get("bytes", 0),
+        "records": counters.get("records", 0),
+        "items": counters.get("items", 0),
         "accepted_bytes_a_token": a_token,
         "client_cpu_share": whole.cpu_s / whole.wall_s,
-        "client_cpu_ms_a_record": whole.cpu_s / max(1, counters["records"]) * 1e3,
+        "client_cpu_ms_a_record": whole.cpu_s / max(1, counters.get("records", 0)) * 1e3,
         "client_peak_rss_mb": whole.peak_rss / 1e6,
         "target_reached": whole.ended,
-        "hours_for_the_target": parse_target(options.bytes).amount / (rate * a_token) / 3600,
+        "hours_for_the_target": parse_target(options.bytes).amount / max(1e-9, rate * a_token) / 3600,
     }
 
 

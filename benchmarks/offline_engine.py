@@ -16,10 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from hubbub.engines.models import BUNDLED, resolve_model
-from hubbub.engines.openvino_server.body import ChatBody
+from hubbub.engines.openvino_server.body import parse_body
 from hubbub.engines.openvino_server.codec import Codec
 from hubbub.engines.openvino_server.link import StepperLink
 from hubbub.engines.openvino_server.model_info import ModelInfo, read_model_info
@@ -32,7 +30,7 @@ from hubbub.engines.openvino_server.stepper import Config, Stepper, load_pipelin
 def adds(info: ModelInfo, sizing: Sizing, bodies: list[bytes]) -> Iterator[Add]:
     """Each body as the engine's server would hand it to the pipeline; without end."""
     service = Service(info, sizing, Codec.load(info), [info.name], StepperLink())
-    jobs = [service.prepare(msgspec.json.decode(body, type=ChatBody)) for body in bodies]
+    jobs = [service.prepare(parse_body(body)) for body in bodies]
     return (Add(number, job.prompt, job.sampler) for number, job in enumerate(itertools.cycle(jobs), 1))
 
 
