@@ -139,7 +139,7 @@ def english(said: list[str]) -> list[str]:
 async def settled(page: Page) -> None:
     """All that the screen shows first is there."""
     await expect(page.locator("main .screen, main .empty h2").first).to_be_visible()
-    await expect(page.locator("main .empty .spinner")).to_have_count(0)
+    await expect(page.locator("main .empty .spinner"), page.url).to_have_count(0)
 
 
 async def test_everybody_can_read_every_screen(browser: Browser, keeper: Keeper) -> None:
