@@ -4,7 +4,7 @@ import { type Accessor, batch, createEffect, createSignal, onCleanup } from "sol
 import * as api from "../../api/chats";
 import { ApiError } from "../../api/http";
 import type { AnswerError, Item } from "../../api/types";
-import { type Answer, type Ended, answerOf, expectAnswer, watchLive, wholeAnswer } from "../../live";
+import { type Answer, type Ended, answerOf, expectAnswer, keepWhole, watchLive, wholeAnswer } from "../../live";
 import { chat, loadChat, putChats } from "../../state/chats";
 import { type Items, createItems } from "./items";
 import { type Rows, createRows } from "./rows";
@@ -180,6 +180,7 @@ interface Parts {
 }
 
 function followLive(id: string, { items, rows, loader, start, failed }: Parts): void {
+  onCleanup(keepWhole(id));
   createEffect(() => {
     const answer = answerOf(id);
     if (answer?.skipped && answer.end === null) void wholeAnswer(answer.response);
