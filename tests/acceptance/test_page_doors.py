@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, expect
 from support.browser import answered, ask, chromium, messages, opened, serious, shot
 from support.keeper import Keeper, kept
 from support.pages import SIMULATED
+from support.provider import CLIENT, SECRET, provider
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LOCKED = (*SIMULATED, "--keys", "required")
@@ -20,7 +21,15 @@ ONE_PLACE = """
 [engine]
 flags = "--echo --step-ms 100 --prefill-token-ms 0.01 --max-sequences 1"
 """
-ROOT, ANN, PASSWORD = "root", "ann", "correct horse battery"
+ROOT, ANN, BOB, PASSWORD = "root", "ann", "bob", "correct horse battery"
+OF_A_PROVIDER = """
+[oidc]
+issuer = "{issuer}"
+client_id = "{client}"
+client_secret = "{secret}"
+name = "Example"
+make_users = true
+"""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -31,12 +40,17 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def house(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Keeper]:
-    """A server whose first start has been done at its page; it has two users."""
-    async with kept(tmp_path_factory.mktemp("doors"), LOCKED, ONE_PLACE) as keeper:
-        async with opened(browser, keeper.url, bypass_csp=True) as page:
-            await first_start(page, keeper)
-            await add_user(page, ANN)
-        yield keeper
+    """A server whose first start has been done at its page; it has three users, and a provider that knows a fourth."""
+    async with provider() as idp:
+        idp.claims = {"sub": "7", "preferred_username": "olga"}
+        config = ONE_PLACE + OF_A_PROVIDER.format(issuer=idp.url, client=CLIENT, secret=SECRET)
+        async with kept(tmp_path_factory.mktemp("doors"), LOCKED, config) as keeper:
+            async with opened(browser, keeper.url, bypass_csp=True) as page:
+                await first_start(page, keeper)
+                for name in (ANN, BOB):
+                    await add_user(page, name)
+                assert await serious(page) == []
+            yield keeper
 
 
 async def first_start(page: Page, keeper: Keeper) -> None:
@@ -68,7 +82,6 @@ async def add_user(page: Page, name: str) -> None:
     await dialog.get_by_label("New password").fill(PASSWORD)
     await dialog.get_by_role("button", name="Save").click()
     await expect(page.get_by_role("button", name=f"Menu of {name}")).to_be_visible()
-    assert await serious(page) == []
 
 
 async def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
@@ -125,6 +138,60 @@ async def models(house: Keeper, key: str) -> int:
     fields = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(headers=fields) as http, http.get(f"{house.url}/v1/models") as response:
         return response.status
+
+
+async def test_a_password_is_changed(browser: Browser, house: Keeper) -> None:
+    fresh = "another horse battery"
+    async with opened(browser, house.url) as page:
+        await sign_in(page, BOB)
+        await page.get_by_role("button", name="Settings").click()
+        await page.get_by_role("menuitem", name="Keys").click()
+        await page.get_by_role("button", name="Change password").click()
+        dialog = page.get_by_role("dialog", name="Change password")
+        await dialog.get_by_label("Password until now").fill("not the password")
+        await dialog.get_by_label("New password").fill(fresh)
+        await dialog.get_by_role("button", name="Save").click()
+        await expect(dialog.get_by_role("alert")).to_be_visible()
+        await dialog.get_by_label("Password until now").fill(PASSWORD)
+        await dialog.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("The password is changed")).to_be_visible()
+    async with opened(browser, house.url) as page:
+        await sign_in(page, BOB)
+        await expect(page.get_by_text("Name or password is wrong.")).to_be_visible()
+        await sign_in(page, BOB, fresh)
+        await expect(page.get_by_role("heading", name="What shall we talk about?")).to_be_visible()
+
+
+async def test_an_identity_provider_signs_in(browser: Browser, house: Keeper) -> None:
+    async with opened(browser, house.url) as page:
+        await page.get_by_role("link", name="Example").click()
+        await expect(page.get_by_role("heading", name="What shall we talk about?")).to_be_visible()
+        await expect(page.get_by_role("button", name="Settings")).to_contain_text("olga")
+
+
+async def test_an_admin_drains_and_restarts_an_engine(browser: Browser, house: Keeper) -> None:
+    async with opened(browser, house.url) as page:
+        await sign_in(page, ROOT)
+        await page.get_by_role("link", name="Engine room").click()
+        card = page.get_by_role("article").filter(has=page.get_by_role("button", name="Drain"))
+        await expect(card).to_contain_text("ready")
+        name = await card.get_attribute("aria-label")
+        card = page.get_by_role("article", name=name or "", exact=True)
+        await card.get_by_role("button", name="Drain").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Drain").click()
+        await expect(card).to_contain_text("draining")
+        await card.get_by_role("button", name="Give it work").click()
+        await expect(card).to_contain_text("ready")
+        before = await card.get_by_role("definition").all_inner_texts()
+        await card.get_by_role("button", name="Restart").click()
+        await page.get_by_role("dialog").get_by_label("At once, without waiting").check()
+        await page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+        # Its process is another one.
+        pid = next(text for text in reversed(before) if text.isdecimal() and int(text) > 1)
+        await expect(card).not_to_contain_text(pid)
+        await expect(card).to_contain_text("ready")
+        await card.get_by_role("button", name="Log").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
 
 
 async def test_who_waits_sees_the_place_in_line(browser: Browser, house: Keeper) -> None:
