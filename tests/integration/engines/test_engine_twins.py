@@ -19,8 +19,10 @@ from support.engine_behaviours import (
     Capacity,
     Counts,
     Death,
+    Json,
     Overflow,
     Subject,
+    Tools,
     UnknownModel,
     answer,
     ask,
@@ -44,7 +46,7 @@ async def spoken_to(twin: Twin, dialect: Dialect, limits: Limits) -> AsyncIterat
             await engine.close()
 
 
-class TestSGLang(Death, Capacity, Overflow, Counts, Cancels, Answers):
+class TestSGLang(Death, Tools, Json, Capacity, Overflow, Counts, Cancels, Answers):
     @pytest.fixture
     def twin(self) -> SGLangTwin:
         return SGLangTwin()
