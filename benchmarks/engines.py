@@ -218,13 +218,13 @@ async def rounds(
             order = [own, ours] if number % 2 == 0 else [ours, own]
             for half in [order, order[::-1]] if chats <= TWICE else [order]:
                 seed += 1
-                for subject in half:
+                for share, subject in zip((2, 1), half, strict=True):
                     key, left = (subject.settings, chats), ends - time.monotonic()
                     if left < max(LEAST_S, spent.get(key, 0.0)) or subject.done(chats):
                         continue
                     began = time.monotonic()
                     with (ours if subject is own else own).stopped():
-                        await subject.measure(work(chats, seed, options.chats), min(options.limit, left))
+                        await subject.measure(work(chats, seed, options.chats), min(options.limit, left / share))
                     spent[key] = time.monotonic() - began
                     keep()
                     told = subject.points[chats].as_json() if chats in subject.points else {}
