@@ -109,8 +109,8 @@ class _Event(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: object = None
-    error_code: int = 0
-    text: str = ""
+    error_code: object = None
+    text: object = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -156,7 +156,7 @@ class ChatStream:
                 words = short(payload[:100].decode("utf-8", "replace"))
                 raise EngineError(f"the engine said something that cannot be read: {words!r} ({fault})") from fault
             if event.error is not None or event.error_code:
-                raise error_of_stream(event.error or {"code": event.error_code, "message": event.text})
+                raise error_of_stream(event.error or {"code": event.error_code, "message": str(event.text)})
             if event.usage is not None:
                 self._usage = event.usage.counted()
             if event.choices:
