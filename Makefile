@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real bench-engines clean
+.PHONY: help demo test quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-page-peers bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real bench-engines clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -77,9 +77,10 @@ pytest: dev engines chromium ## tests, tier by tier (plain pytest looks less lon
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SERVERS)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(USERS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(PAGE)
 
-page-tests: dev chromium ## the longer tests of the page in a browser: some 4 minutes
-	@$(BIN)/pytest $(PAGE)
+page-tests: dev chromium ## of these, the longer ones of the page in a browser
+	@$(BIN)/pytest -n 2 --dist loadfile $(PAGE)
 
 quick: .venv/.dev-installed ## the quick tiers alone
 	@$(BIN)/pytest $(QUICK)
@@ -108,8 +109,11 @@ bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 8 
 page-shots: dev chromium ## pictures of the page for docs/ (docs/img/page), light and dark
 	@PAGE_SHOTS=docs/img/page $(BIN)/pytest tests/acceptance/test_page_doors.py tests/acceptance/test_page_exchange.py
 
-bench-page: .venv/.dev-installed ## the page in a browser: bytes, first paint, frames of the wall, memory (some 8 minutes)
-	@$(BIN)/python -m benchmarks.page
+bench-page: .venv/.dev-installed ## the page in a browser: bytes, first paint, frames of the wall, memory (MINUTES=3)
+	@$(BIN)/python -m benchmarks.page --minutes $(or $(MINUTES),3)
+
+bench-page-peers: .venv/.dev-installed ## llama.cpp's page and Open WebUI (WEBUI=/path/to/open-webui) beside the page
+	@$(BIN)/python -m benchmarks.page_peers --open-webui "$(WEBUI)"
 
 fmt: .venv/.dev-installed ## put the style right
 	@$(BIN)/ruff check --fix --quiet || true

@@ -34,7 +34,8 @@ KEPT = RESULTS / f"{NAME}.json"
 CHART = Path(__file__).parent.parent / "docs" / "img" / f"{NAME}.svg"
 WARM_UP_S = 60.0
 WITHIN = 1.25
-FIXED = (1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 230)
+FEW = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 48)
+MANY = (1, 4, 16, 48, 96, 144, 190, 230)
 FREE = SchedulerConfig(bulk_ttft_share=1e9)
 CPU = Pace(base=0.025, per_sequence=0.00165, per_context_token=0.0, per_prefill_token=0.00165, jitter=0.1,
            max_sequences=256, kv_tokens=200_000, batch_tokens=256)  # fmt: skip
@@ -51,6 +52,8 @@ class Scene:
     rows: dict[str, Any] = field(default_factory=dict)
     span: float = 1.0
     """Of the seconds that are asked for."""
+    fixed: tuple[int, ...] = FEW
+    """Numbers of bulk requests in flight that are tried."""
 
 
 LONG = {"long_share": 0.1, "long": 600}
@@ -60,11 +63,9 @@ SCENES = (
     Scene("CPU, think 30 s, some long prompts", CPU, 30, LONG),
     Scene("CPU, think 30 s, short bulk answers", CPU, 30, rows={"prompt": 100, "answer": 8}),
     Scene("slow CPU, think 30 s", SLOW, 30),
-    Scene("GPU, think 10 s", GPU, 10, span=0.2),
+    Scene("GPU, think 10 s", GPU, 10, span=0.2, fixed=MANY),
     Scene("CPU, think 10 s", CPU, 10),
     Scene("CPU, think 30 s, long bulk answers", CPU, 30, rows={"answer": 400}),
-    Scene("slow CPU, think 30 s, some long prompts", SLOW, 30, LONG),
-    Scene("GPU, think 10 s, some long prompts", GPU, 10, {"long_share": 0.1, "long": 4000}, span=0.2),
 )
 DRAWN = 6
 """Of the scenes: two in a row."""
@@ -130,7 +131,7 @@ def measured(scene: Scene, options: argparse.Namespace, pool: ProcessPoolExecuto
         "alone": {"chats": 50, "bulk": 0, "fixed": True},
         "bulk": {"chats": 0, "bulk": 300, "fixed": True},
         "steered": {"chats": 50, "bulk": 300, "fixed": False},
-        **{str(n): {"chats": 50, "bulk": n, "fixed": True} for n in FIXED},
+        **{str(n): {"chats": 50, "bulk": n, "fixed": True} for n in scene.fixed},
     }
     seeds = range(1, options.seeds + 1)
     seen = {way: Seen() for way in ways}
@@ -156,7 +157,7 @@ def told(scene: Scene, seen: dict[str, Seen]) -> dict[str, Any]:
             "share": round(it.bulk / it.seconds / left, 3),
         }
 
-    fixed = [point(str(n)) for n in FIXED]
+    fixed = [point(str(n)) for n in scene.fixed]
     best = max((p for p in fixed if p["ratio"] <= WITHIN), key=lambda p: p["tokens_s"], default=None)
     return {
         "scene": scene.name,

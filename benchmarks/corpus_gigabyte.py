@@ -3,10 +3,12 @@
 The real command (`hubbub corpus run`) writes BYTES of Russian text from an engine that costs next to nothing
 (instant_engine.py; one answer in twelve is bad on purpose), with every filter and both kinds of deduplication on. It is
 killed with SIGKILL at random moments and started again each time; at the end everything is verified. CPU and memory are
-those of the command alone, all its lives together. The stages are then timed one by one, in one process, on texts of
-the same engine.
+those of the command alone, all its lives together. Before it, QUICK bytes are written undisturbed, with the filters in
+the command's own process and in another one. The stages are then timed one by one, in one process, on texts of the same
+engine.
 
 usage: python -m benchmarks.corpus_gigabyte [BYTES] [--kills 20] [--concurrency 128] [--processes 0] [--compare]
+       [--quick QUICK]
 """
 
 from __future__ import annotations
@@ -39,8 +41,14 @@ from hubbub.corpus.recipe_check import load, parse_target
 from hubbub.corpus.record import encode
 from hubbub.corpus.runlog import Group, RunLog
 from hubbub.corpus.verify import verify
+from hubbub.planner.charts import Line, line_chart
 
-LOOK_S = 0.1
+LOOK_S = 0.2
+CHART = Path(__file__).parent.parent / "docs" / "img" / "corpus_memory.svg"
+POINTS = 100
+"""Of the chart of memory."""
+CHARTED_BYTES = 500_000_000
+"""A smaller run says little of memory, and leaves the chart as it is."""
 STAGED = 4000
 """Items that are timed stage by stage."""
 RECIPE = """
@@ -88,6 +96,11 @@ class Lives:
     idle_s: float = 0.0
     """From the start of a process to its first commit: imports, the index rebuilt, the first answers."""
     starts: list[float] = field(default_factory=list)
+    start_cpu_s: float = 0.0
+    start_bytes: int = 0
+    """CPU and accepted bytes of the starts."""
+    memory: list[tuple[int, int]] = field(default_factory=list)
+    """(bytes accepted, resident bytes), now and then."""
 
 
 class Engine:
@@ -114,13 +127,18 @@ def one_life(argv: list[str], folder: Path, kill_at: int | None, lives: Lives) -
     while process.poll() is None:
         try:
             family = [process, *process.children(recursive=True)]
-            cpu = sum(sum(member.cpu_times()[:2]) for member in family)
-            lives.peak_rss = max(lives.peak_rss, sum(member.memory_info().rss for member in family))
+            cpu = max(cpu, sum(sum(member.cpu_times()[:2]) for member in family))  # a child's is gone with it
+            resident = sum(member.memory_info().rss for member in family)
         except psutil.Error:
             break
         now = accepted(folder)
+        lives.peak_rss = max(lives.peak_rss, resident)
+        if now > before:
+            lives.memory.append((now, resident))
         if not started and now > before:
             started = time.perf_counter() - began
+            lives.start_cpu_s += cpu
+            lives.start_bytes += now - before
         if kill_at is not None and now >= kill_at:
             process.kill()
             lives.kills += 1
@@ -195,6 +213,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--concurrency", type=int, default=128)
     parser.add_argument("--processes", type=int, default=0, help="for the filters")
+    parser.add_argument("--quick", default="", metavar="BYTES", help="so much without kills, before")
     parser.add_argument("--compare", action="store_true", help="once more without kills, and compare the bytes")
     parser.add_argument("--keep", type=Path, help="leave the run's folder there")
     options = parser.parse_args()
@@ -214,6 +233,7 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
     recipe = place / "recipe.toml"
     recipe.write_text(RECIPE)
     with Engine() as engine:
+        quick = [undisturbed(recipe, place, engine.url, options, processes) for processes in (0, 1) if options.quick]
         lives = whole_run(
             recipe, place / "run", engine.url, size, options.kills, options.concurrency, options.processes
         )
@@ -247,12 +267,44 @@ def measured(place: Path, size: int, options: argparse.Namespace) -> dict[str, A
         "mb_s_working": counters["bytes"] / 1e6 / working,
         "cpu_ms_a_record": lives.cpu_s / records * 1e3,
         "peak_rss_mb": lives.peak_rss / 1e6,
+        "rss_mb": highest(lives.memory, counters["bytes"]),
         "shards_mb": on_disk / 1e6,
         "database_mb": (place / "run" / "run.sqlite3").stat().st_size / 1e6,
         "verify_s": verify_s,
         "same_bytes_as_undisturbed": same,
         "stages_cpu_ms": staged,
+        "undisturbed": quick,
     }
+
+
+def undisturbed(recipe: Path, place: Path, url: str, options: argparse.Namespace, processes: int) -> dict[str, Any]:
+    folder = place / f"quick-{processes}"
+    lives = whole_run(recipe, folder, url, parse_target(options.quick).amount, 0, options.concurrency, processes)
+    with Reading.open(folder) as reading:
+        counters = reading.counters()
+    working = lives.wall_s - sum(lives.starts)
+    share = 1 - lives.start_bytes / counters["bytes"]
+    records = counters["records"] * share
+    told = {
+        "processes": processes,
+        "bytes": counters["bytes"],
+        "records_s": records / working,
+        "requests_s": counters["requests"] * share / working,
+        "cpu_ms_a_record": lives.cpu_s / counters["records"] * 1e3,
+        "cpu_ms_a_record_working": (lives.cpu_s - lives.start_cpu_s) / records * 1e3,
+        "peak_rss_mb": lives.peak_rss / 1e6,
+    }
+    print(json.dumps(told), flush=True)
+    return told
+
+
+def highest(memory: list[tuple[int, int]], size: int) -> list[tuple[float, float]]:
+    """(MB accepted, MB resident) at the end of each hundredth part of the run: the most there was in it."""
+    most: dict[int, int] = {}
+    for accepted_bytes, resident in memory:
+        part = accepted_bytes * POINTS // (size + 1)
+        most[part] = max(most.get(part, 0), resident)
+    return [((part + 1) / POINTS * size / 1e6, resident / 1e6) for part, resident in sorted(most.items())]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -271,9 +323,25 @@ def report(told: dict[str, Any]) -> None:
         ("verify", f"{told['verify_s']:,.1f} s"),
     ]
     rows += [(f"stage: {name}", f"{ms:.3f} ms of CPU") for name, ms in told["stages_cpu_ms"].items()]
+    for run in told["undisturbed"]:
+        where = "in a process of their own" if run["processes"] else "in the command's process"
+        said = f"{run['records_s']:,.0f} records/s, {run['cpu_ms_a_record_working']:.2f} ms of CPU a record"
+        rows.append((f"{run['bytes'] / 1e6:,.0f} MB undisturbed, filters {where}", said))
     if told["same_bytes_as_undisturbed"] is not None:
         rows.append(("the same bytes as without kills", str(told["same_bytes_as_undisturbed"])))
     write("corpus_gigabyte", ("what", "measured"), rows, told, str(__doc__))
+    if told["bytes"] >= CHARTED_BYTES:
+        CHART.write_text(chart(told) + "\n")
+
+
+def chart(told: dict[str, Any]) -> str:
+    return line_chart(
+        "Memory of a corpus run",
+        f"{told['kills']} kills, {told['records']:,} records; the index of near-duplicates grows by doubling",
+        "MB of text accepted",
+        "MB resident",
+        [Line("the command and its processes", told["rss_mb"])],
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ The engine (instant_engine.py) answers 0.2 s after it is asked, with about 1 kB 
 Each tool is given the same prompts and 256 requests in flight; Hubbub filters and deduplicates every text besides.
 Measured once undisturbed, and once killed with SIGKILL when half were asked, and started again as the tool's own
 documentation says to resume. Speed and CPU a request are those between the first and the last tenth of the requests;
-CPU "with the start" is all that the tool's processes took, a record. vLLM's run-batch has no client: it is run on its
-own engine, and killed, too. "Finished" are records that the tool has given out; datatrove and curator keep more answers
-in a cache of their own, so what a kill really costs is "asked again". The tools are installed into `.benchmarks/`.
+CPU "with the start" is all that the tool's processes took, a record. "Finished" are records that the tool has given
+out; datatrove and curator keep more answers in a cache of their own, so what a kill really costs is "asked again". The
+tools are installed into `.benchmarks/`. vLLM's run-batch has an engine of its own: corpus_run_batch.py.
 
-usage: python -m benchmarks.corpus_peers [--records 2000] [--in-flight 256] [--only NAME ...] [--vllm 48]
+usage: python -m benchmarks.corpus_peers [--records 2000] [--in-flight 256] [--only NAME ...]
 """
 
 from __future__ import annotations
@@ -271,59 +271,6 @@ def row(name: str, told: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-# vLLM run-batch: an engine of its own ------------------------------------------------------------------------------
-
-
-def run_batch(place: Path, records: int) -> dict[str, Any]:
-    """The real engine on this processor, the bundled model, answers of 16 tokens: whole, and killed when four fifths of
-    that time are over. What is on the disk then is what a resume could build on; run-batch itself has none."""
-    from hubbub.engines.environments import environment_of
-    from hubbub.engines.gguf_folder import hugging_face_folder
-    from hubbub.engines.models import BUNDLED, resolve_model
-
-    python = environment_of("vllm", ROOT / ".make" / "engines").python
-    model = hugging_face_folder(resolve_model(BUNDLED).path, place / "models")
-    asks = place / "asks.jsonl"
-    body = {"model": str(model), "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 16}
-    lines = [
-        {"custom_id": str(n), "method": "POST", "url": "/v1/chat/completions", "body": {**body, "seed": n}}
-        for n in range(records)
-    ]
-    asks.write_text("\n".join(map(json.dumps, lines)) + "\n")
-    flags = ["--model", str(model), "--enforce-eager", "--dtype", "float32", "--max-model-len", "512"]
-    bounds = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
-    limit, told = LIMIT_S, {}
-    for name in ("whole", "killed"):
-        out = place / f"{name}.jsonl"
-        # Not the command vllm, which wants the package to be called so: the one for processors is vllm-cpu.
-        run = [str(python), "-m", "vllm.entrypoints.openai.run_batch"]
-        command = [*run, "-i", str(asks), "-o", str(out), *flags]
-        began = time.perf_counter()
-        with (place / "vllm.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **bounds}
-            )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(limit)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
-        written = len(out.read_bytes().splitlines()) if out.exists() else 0
-        told[name] = {"wall_s": time.perf_counter() - began, "records": written}
-        if name == "whole" and not written:
-            return {"fault": (place / "vllm.log").read_text(errors="replace")[-600:]}
-        limit = 0.8 * told["whole"]["wall_s"]
-    return told
-
-
-def batch_row(told: dict[str, Any]) -> tuple[str, ...]:
-    if "fault" in told:
-        return row("vLLM run-batch", told)
-    whole, killed = told["whole"], told["killed"]
-    wall = f"{whole['wall_s']:.0f} s for {whole['records']} on its own engine"
-    return ("vLLM run-batch", wall, "", "", "", "", f"{killed['records']}", "all", "begins anew")
-
-
 HEADER = (
     "",
     "wall",
@@ -342,7 +289,6 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--only", nargs="*", default=[], help="the others as they were in the last results")
-    parser.add_argument("--vllm", type=int, default=0, metavar="RECORDS", help="vLLM run-batch, too, on so many")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="hubbub-peers-"))
     before = RESULTS / "corpus_peers.json"
@@ -357,9 +303,6 @@ def main() -> None:
                 told["tools"][tool.name] = measured(tool, place, options.records, options.in_flight)
                 print(json.dumps({tool.name: told["tools"][tool.name]}), flush=True)
         rows = [row(*entry) for entry in told["tools"].items()]
-        if options.vllm:
-            told["run_batch"] = run_batch(place, options.vllm)
-            rows.append(batch_row(told["run_batch"]))
     finally:
         shutil.rmtree(place)
     write("corpus_peers", HEADER, rows, told, str(__doc__))

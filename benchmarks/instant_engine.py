@@ -77,15 +77,15 @@ class Engine(asyncio.Protocol):
 
     def page(self, head: bytes) -> bytes:
         if head.startswith(b"get /v1/models"):
-            return _http(b"200 OK", b'{"object":"list","data":[{"id":"%s"}]}' % MODEL.encode())
+            return http(b"200 OK", b'{"object":"list","data":[{"id":"%s"}]}' % MODEL.encode())
         if head.startswith(b"get /asked"):
-            return _http(b"200 OK", b"%d" % Engine.asked)
-        return _http(b"404 Not Found", b"{}")
+            return http(b"200 OK", b"%d" % Engine.asked)
+        return http(b"404 Not Found", b"{}")
 
     def answer(self, body: bytes) -> bytes:
         Engine.asked += 1
         text = self.text(zlib.crc32(body[: len(body) // 2]) << 32 | zlib.crc32(body))
-        return _http(
+        return http(
             b"200 OK",
             b'{"id":"x","object":"chat.completion","model":"%s","choices":[{"index":0,"message":{"role":"assistant",'
             b'"content":"%s"},"finish_reason":"stop"}],"usage":{"prompt_tokens":50,"completion_tokens":%d,"total_tokens":%d}}'
@@ -109,7 +109,7 @@ class Engine(asyncio.Protocol):
         return b" ".join(said)
 
 
-def _http(status: bytes, body: bytes) -> bytes:
+def http(status: bytes, body: bytes) -> bytes:
     return b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
 
 

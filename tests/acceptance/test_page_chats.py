@@ -15,7 +15,8 @@ from support.pages import ATTACK, ECHO, FIRED, SIMULATED, brought, called, idle_
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MANY = 5000
-DEEP = 1500
+DEEP = 600
+LONG = 2000
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 ALIEN = "script:not([src]), iframe, object, embed, base, style, form[action], img:not([src='/icon.svg'])"
 SCREENS = ("/", "/wall", "/plan", "/corpus", "/engine", "/keys", "/import")
@@ -46,6 +47,18 @@ async def from_menu(page: Page, title: str, act: str) -> None:
     await row(page, title).hover()
     await page.get_by_role("button", name=f"Menu of “{title}”").click()
     await page.get_by_role("menuitem", name=act, exact=True).click()
+
+
+# Screen by screen, as pages of the list come; the row has to be met on the way.
+SCROLLED_TO = """async (list, title) => {
+  const place = list.querySelector(".virtual");
+  for (let frames = 0; frames < 3000; frames += 1) {
+    for (const link of list.querySelectorAll("a")) if (link.textContent.trim() === title) return;
+    place.scrollBy(0, 0.8 * place.clientHeight);
+    await new Promise(requestAnimationFrame);
+  }
+  throw new Error(`${title} is not in the list`);
+}"""
 
 
 class Watch:
@@ -113,19 +126,66 @@ async def test_five_thousand_chats(browser: Browser, keeper: Keeper) -> None:
     async with opened(browser, keeper.url) as page:
         await expect(row(page, f"Of many {MANY - 1}")).to_be_attached()
         chats = sidebar(page).get_by_role("navigation", name="Chats")
-        deep = row(page, f"Of many {MANY - DEEP}")
-        while not await deep.is_visible():
-            await chats.evaluate(
-                "nav => { nav.firstElementChild.scrollTop = 1e9; return new Promise(requestAnimationFrame); }"
-            )
+        await chats.evaluate(SCROLLED_TO, f"Of many {MANY - DEEP}")
         assert await chats.get_by_role("link").count() < 200
-        await deep.click()
+        await row(page, f"Of many {MANY - DEEP}").click()
         await expect(messages(page, "You")).to_have_text(re.compile("Hello"))
         await page.get_by_role("searchbox").fill("Of many 2345")
         found = page.get_by_role("navigation", name="Search results").get_by_role("link")
         await expect(found).to_have_count(1)
         await found.click()
         await expect(page.get_by_role("heading", name="Of many 2345")).to_be_visible()
+
+
+async def test_two_thousand_messages(browser: Browser, keeper: Keeper) -> None:
+    texts = [f"Message {number} of many.\n\n- one\n- *two*" for number in range(LONG)]
+    [chat] = await brought(keeper.url, named("A long chat", *texts))
+    await called(keeper.url, "PATCH", f"/v1/chats/{chat}", {"style": {"max_tokens": 40}})
+    async with opened(browser, f"{keeper.url}/chat/{chat}") as page:
+        first, last = (page.get_by_text(f"Message {number} of many.") for number in (0, LONG - 1))
+        to_end = page.get_by_role("button", name="To the newest message")
+        await expect(last).to_be_in_viewport(ratio=1)
+        await page.get_by_role("link", name="New chat").first.click()
+        await row(page, "A long chat").click()
+        await expect(last).to_be_in_viewport(ratio=1)
+        await to_the_top(page, first)
+        await to_end.click()
+        await expect(last).to_be_in_viewport(ratio=1)
+        await expect(to_end).to_be_hidden()
+        await to_the_top(page, first)
+        await ask(page, "Are you still there?")
+        await expect(messages(page, "You").last).to_contain_text("Are you still there?")
+        await expect(messages(page, "You").last).to_be_in_viewport(ratio=1)
+        await expect(page.get_by_text("The answer was cut off here.")).to_be_in_viewport(ratio=1)
+        await answered(page)
+        await expect(messages(page, "You").last).to_contain_text("Are you still there?")
+        await expect(to_end).to_be_hidden()
+
+
+async def to_the_top(page: Page, first: Locator) -> None:
+    """As one who reads a chat from its beginning, whose messages come in pages."""
+    region = page.get_by_role("region", name="Messages")
+    while not await first.is_visible():
+        await region.evaluate("place => { place.scrollTop = 0; return new Promise(requestAnimationFrame); }")
+    await region.evaluate("place => { place.scrollTop = 0; }")
+    await expect(first).to_be_in_viewport(ratio=1)
+
+
+async def test_who_reads_above_is_left_there(browser: Browser, keeper: Keeper) -> None:
+    async with opened(browser, keeper.url) as page:
+        region, to_end = (
+            page.get_by_role("region", name="Messages"),
+            page.get_by_role("button", name="To the newest message"),
+        )
+        await ask(page, "Many words.\n" * 150)
+        await expect(messages(page)).to_contain_text("Many words.")
+        await region.evaluate("place => { place.scrollTop = 300; }")
+        await expect(to_end).to_be_visible()
+        await answered(page)
+        assert await region.evaluate("place => place.scrollTop") == 300
+        await to_end.click()
+        await expect(messages(page).last.get_by_role("button", name="Copy")).to_be_in_viewport(ratio=1)
+        await expect(to_end).to_be_hidden()
 
 
 async def test_a_whole_conversation_by_keyboard(browser: Browser, keeper: Keeper) -> None:

@@ -55,6 +55,25 @@ async def test_a_question_is_edited_and_both_branches_are_there() -> None:
         assert said["input_tokens"] > 0
 
 
+async def test_a_chat_is_read_page_by_page_either_way() -> None:
+    async with served() as house:
+        chat = await made(house, "One", "Two", "Three")
+        whole = await items(house, chat)
+        for order, wanted in (("asc", whole), ("desc", whole[::-1])):
+            found: list[dict[str, Any]] = []
+            for more in (True, True, False):
+                after = f"&after={found[-1]['id']}" if found else ""
+                path = f"/v1/chats/{chat}/items?order={order}&branches=true&limit=2{after}"
+                _, page = await house.call("GET", path)
+                assert (page["has_more"], page["last_id"]) == (more, page["data"][-1]["id"])
+                found += page["data"]
+            assert found == wanted
+        _, none = await house.call("GET", f"/v1/chats/{chat}/items?branches=true&after={whole[-1]['id']}&order=asc")
+        assert (none["data"], none["has_more"]) == ([], False)
+        empty = str((await house.post("/chats", {}))[1]["id"])
+        assert await items(house, empty) == []
+
+
 async def test_an_answer_is_made_again_and_the_latest_is_shown() -> None:
     async with served() as house:
         chat = await made(house, "One")

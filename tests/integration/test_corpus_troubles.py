@@ -129,6 +129,20 @@ async def test_a_straggler_is_sent_again(tmp_path: Path) -> None:
     assert counters(tmp_path / "out")["hedged"] > 0
 
 
+async def test_an_engine_that_hangs_and_counts_nothing_ends_the_patience(tmp_path: Path) -> None:
+    async def answer(number: int, body: dict[str, Any]) -> web.Response:
+        if number > 20:
+            await asyncio.Event().wait()
+        return completion(story(body))
+
+    impatient = RunnerConfig(8, patience=Patience(stall_s=0.4, give_up_s=0.6, straggler_s=60))
+    async with Odd(answer).serving() as url:
+        with pytest.raises(RequestFault, match="8 requests are in flight and nothing comes"):
+            await in_process(write_recipe(tmp_path), tmp_path / "out", url, impatient)
+    assert verify(tmp_path / "out").records > 0
+    assert not verify(tmp_path / "out").faults
+
+
 async def test_a_hanging_engine_is_seen_and_asked_again(tmp_path: Path) -> None:
     """/health stays good, no token comes: whoever runs the engine is told, and every request is sent again."""
     recipe = write_recipe(tmp_path, target="20KB")

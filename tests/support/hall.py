@@ -33,6 +33,9 @@ ENGINE = EngineId("e")
 SMALL_CPU = Pace(base=0.02, per_sequence=0.0011, per_context_token=5e-7, per_prefill_token=0.0009, jitter=0.1,
                  max_sequences=256, kv_tokens=200_000, batch_tokens=256)  # fmt: skip
 """About what a model of 135M parameters does on two cores (benchmarks/results/real_engine.md)."""
+SPREAD = 0.5
+"""Standard deviation of the logarithm of a length. Answers that are all of one length, begun together, end together for
+ever: waves, which no real engine has, and in which who comes waits for half an answer whatever the scheduler does."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,11 @@ class Asked:
 
 def _then(asked: Asked) -> None:
     asked.then()
+
+
+def length(dice: Random, mean: float) -> int:
+    """Tokens, log-normal."""
+    return max(1, round(dice.lognormvariate(-SPREAD * SPREAD / 2, SPREAD) * mean))
 
 
 @dataclass
@@ -160,7 +168,8 @@ class Hall:
 
 @dataclass
 class People:
-    """Chats in a closed loop: think, ask with all that was said before, read, think. After some turns a new chat."""
+    """Chats in a closed loop: think, ask with all that was said before, read, think. After some turns a new chat.
+    Lengths are means. Each person throws dice of their own: with bulk beside they ask the same."""
 
     hall: Hall
     count: int
@@ -177,24 +186,25 @@ class People:
     long: int = 600
 
     def come(self) -> None:
-        for number in range(self.count):
-            self.hall.at(self.hall.dice.random() * self.think_s, partial(self._ask, number, 0, 1, ()))
+        self._dice = [Random(f"{self.hall.seed}.{self.name}{number}") for number in range(self.count)]
+        for number, dice in enumerate(self._dice):
+            self.hall.at(dice.random() * self.think_s, partial(self._ask, number, 0, 1, ()))
 
     def _ask(self, who: int, turn: int, chat: int, history: tuple[str, ...]) -> None:
-        dice = self.hall.dice
+        dice = self._dice[who]
         if turn == self.turns:
             turn, chat, history = 0, chat + 1, ()
-        words = max(3, round(dice.lognormvariate(0, 0.5) * self.question))
-        words += self.long if self.long_share and dice.random() < self.long_share else 0
+        words = 2 + length(dice, self.question) + (self.long if dice.random() < self.long_share else 0)
         prompt = (*history, *(f"{who}.{chat}.{turn}.{word}" for word in range(words)))
         user = self.name if self.one_user else f"{self.name}{who}"
-        asked = self.hall.ask(user, f"{self.name}{who}.{chat}", prompt, self.answer)
+        answer = length(dice, self.answer)
+        asked = self.hall.ask(user, f"{self.name}{who}.{chat}", prompt, answer)
 
         def then() -> None:
             if asked.refused is not None:
                 self._ask(who, turn, chat, history)
                 return
-            said = (*prompt, *("x",) * self.answer)
+            said = (*prompt, *("x",) * answer)
             self.hall.at(dice.expovariate(1 / self.think_s), lambda: self._ask(who, turn + 1, chat, said))
 
         asked.then = then
@@ -202,7 +212,8 @@ class People:
 
 @dataclass
 class Rows:
-    """Bulk: so many in flight or in line at any time, each a prompt whose beginning is shared."""
+    """Bulk: so many in flight or in line at any time, each a prompt whose beginning is shared and a chat of its own.
+    ``answer``: the mean."""
 
     hall: Hall
     count: int
@@ -218,7 +229,10 @@ class Rows:
     def _ask(self, lane: int, row: int) -> None:
         if not self.on:
             return
-        own = (f"{lane}.{row}.{word}" for word in range(self.prompt - self.shared))
-        prompt = (*(f"shared{word}" for word in range(self.shared)), *own)
-        asked = self.hall.ask("bulk", f"bulk{lane}", prompt, self.answer, Priority.BULK)
+        answer = length(self.hall.dice, self.answer)
+        asked = self.hall.ask("bulk", f"bulk{lane}.{row}", self.text(lane, row), answer, Priority.BULK)
         asked.then = lambda: self._ask(lane, row + 1)
+
+    def text(self, lane: int, row: int) -> tuple[str, ...]:
+        own = (f"{lane}.{row}.{word}" for word in range(self.prompt - self.shared))
+        return (*(f"shared{word}" for word in range(self.shared)), *own)

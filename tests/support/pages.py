@@ -13,7 +13,7 @@ from support.exchange_kit import conversation, export, message
 SIMULATED = ("--engine", "simulated")
 ECHO = """
 [engine]
-flags = "--echo --step-ms 4 --prefill-token-ms 0.01 --max-sequences 64 --context-window 32768"
+flags = "--echo --step-ms 4 --prefill-token-ms 0.01 --max-sequences 64 --context-window 262144"
 """
 """Every answer says again what was said in the chat, at once."""
 

@@ -51,6 +51,10 @@ WRONG = [
     (HEAD + STEP + TOPICS + "[shards]\nsize = '1KB'\n", 12, "shards.size", "from '64KB'"),
     (HEAD + STEP + 'schema = "{"\n' + TOPICS, 8, "steps[1].schema", "no JSON"),
     (HEAD + "pack = 500\n" + STEP + TOPICS, 5, "pack", "from 2 to 100"),
+    (HEAD + STEP + TOPICS + "weights = [1, nan, 1, 1]\n", 11, "columns.topic.weights", "each weight must be a number"),
+    (HEAD + STEP + TOPICS + "[dedup]\nnear = nan\n", 12, "dedup.near", "must be a number"),
+    (HEAD + STEP + TOPICS + "[columns.x]\nfloat = [0, inf]\n", 12, "columns.x.float", "[lowest, highest]"),
+    (HEAD + STEP + TOPICS + "[sampling.temperature]\nchoice = [inf]\n", 12, "sampling.temperature.choice", "numbers"),
 ]
 
 
@@ -75,8 +79,21 @@ def test_the_line_within_a_long_prompt_is_told() -> None:
 
 
 def test_a_template_that_fails_on_real_values_is_told_with_the_recipe() -> None:
-    with pytest.raises(RecipeError, match="prompt of step 'answer' fails for item 0: 'list object' has no attribute"):
+    with pytest.raises(RecipeError) as caught:
         recipe(HEAD + '[[steps]]\nprompt = "{{ topic.name }}"\n[columns.topic]\nvalues = [["a"], ["b"]]\n')
+    problem = caught.value.problems[0]
+    assert (problem.line, problem.key) == (5, "steps[1]")
+    assert "its prompt fails for item 0: 'list object' has no attribute" in problem.message
+
+
+def test_a_column_that_grows_without_bound_is_named_with_its_line() -> None:
+    loops = "{% for a in range(900) %}{% for b in range(900) %}{{ topic }}{% endfor %}{% endfor %}"
+    column = f'[columns.long]\nexpr = "{loops}"\n'
+    with pytest.raises(RecipeError) as caught:
+        recipe(HEAD + STEP + TOPICS + column)
+    problem = caught.value.problems[0]
+    assert (problem.line, problem.key) == (11, "columns.long")
+    assert "longer than 512000 characters" in problem.message
 
 
 def test_text_that_is_no_toml_is_told_with_its_line() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from hubbub.corpus.diversity import EXCERPT, SAMPLE, EpochStats, diversity, measured
+from hubbub.corpus.diversity import EXCERPT, SAMPLE, EpochStats, measured
+from hubbub.corpus.items import Items, Said
+from hubbub.corpus.judge import Judge
 from hubbub.corpus.recipe import SteeringSpec
-from hubbub.corpus.steering import LAG, EpochWeights, Steering
-from support.corpus_recipes import prose
+from hubbub.corpus.steering import ENOUGH_TEXTS, LAG, EpochWeights, Steering
+from support.corpus_recipes import HEAD, STEP, TOPICS, prose, recipe
 
 SPEC = SteeringSpec(columns=("tone",), every=100)
 
@@ -31,6 +33,26 @@ def test_a_cell_of_duplicates_retires_for_good_and_a_fresh_one_gains() -> None:
 def test_a_cell_with_few_texts_keeps_its_weight() -> None:
     weights = Steering(SPEC, cells=2).next_epoch(0, epoch(rare=(5, 5), usual=(95, 0)), EpochWeights(1))
     assert "rare" not in weights.cells
+
+
+def test_a_cell_with_few_texts_an_epoch_is_judged_once_it_has_enough() -> None:
+    made = recipe(HEAD + STEP + TOPICS + '[steering]\ncolumns = ["topic"]\nevery = 10\n')
+    items, judge = Items(made), Judge(made)
+    decided = []
+    for place in range(200):
+        verdict = judge.consider(items.item(place), [Said(prose(place))])
+        if verdict.epoch is not None:
+            decided.append(verdict.epoch)
+            items.learn(verdict.epoch)
+    assert not decided[0].cells
+    assert decided[-1].cells
+
+
+def test_cells_that_have_enough_begin_anew_and_the_others_are_counted_on() -> None:
+    rest = epoch(rare=(5, 5), usual=(95, 0)).short_of(ENOUGH_TEXTS)
+    assert {cell: (counted.texts, counted.duplicates) for cell, counted in rest.cells.items()} == {"rare": (5, 5)}
+    rest.add("rare", prose(7), False)
+    assert len(rest.cells["rare"].excerpts) == 6
 
 
 def test_a_run_that_repeats_itself_stops() -> None:
@@ -70,9 +92,3 @@ def test_measures_tell_varied_texts_from_alike_ones() -> None:
     assert alike.distinct_2 < 0.1
     assert alike.compression > 4 * varied.compression
     assert measured([]).compression == 0
-
-
-def test_people_are_shown_the_whole_and_the_cells() -> None:
-    shown = diversity(3, epoch(one=(10, 5), two=(10, 0)))
-    assert (shown.epoch, shown.duplicate_rate) == (3, 0.25)
-    assert shown.cells["one"][:2] == (10, 0.5)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Ended, Running } from "../src/live/answers";
-import { Answers } from "../src/live/answers";
+import { Answers, TAIL } from "../src/live/answers";
 
 const running = (response: string, sequence_number: number, text: string): Running => ({
   chat: `chat-of-${response}`,
@@ -74,4 +74,24 @@ test("the beginning that a snapshot left out is put in where the streams meet", 
   answers.apply({ deltas: [["r", 8, "."], ["r", 9, " More."]] });
   expect(answers.byId.get("r")).toMatchObject({ text: "the whole to its end. More.", skipped: 0 });
   expect(answers.fill("r", 9, "again")).toBe(false);
+});
+
+test("of a long answer only the end is kept, but for a chat that is open", () => {
+  const answers = new Answers();
+  answers.reset({ running: [running("a", 0, ""), running("b", 0, "")] });
+  const close = answers.open("chat-of-b");
+  const word = "x".repeat(1000);
+  const write = (from: number, to: number): void => {
+    for (let n = from; n <= to; n++) answers.apply({ deltas: [["a", n, word], ["b", n, word]] });
+  };
+  write(1, 41);
+  expect(answers.byId.get("a")).toMatchObject({ skipped: 41_000 - TAIL, sequence_number: 41 });
+  expect(answers.byId.get("a")?.text.length).toBe(TAIL);
+  expect(answers.byId.get("b")).toMatchObject({ skipped: 0, text: word.repeat(41) });
+  write(42, 100);
+  expect(answers.byId.get("a")?.text.length).toBeLessThanOrEqual(2 * TAIL);
+  expect(answers.byId.get("a")!.text.length + answers.byId.get("a")!.skipped!).toBe(100_000);
+  close();
+  write(101, 101);
+  expect(answers.byId.get("b")).toMatchObject({ skipped: 101_000 - TAIL });
 });

@@ -34,6 +34,10 @@ class ChatTree:
         for twig in sorted(twigs, key=lambda twig: twig.born):
             self._below.setdefault(twig.parent, []).append(twig)
 
+    def path(self) -> list[Twig]:
+        """What the chat shows, root first."""
+        return list(self._up(self.head))[::-1]
+
     def siblings(self, node: NodeHash) -> list[ItemId]:
         """Of this node and those beside it, by when they were added."""
         return [twig.item for twig in self._below[self._twigs[node].parent]]

@@ -12,10 +12,11 @@ What was never measured is taken as nothing: nobody is refused on a guess.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import TYPE_CHECKING
 
 from hubbub.core.config import SchedulerConfig
-from hubbub.core.events import Refuse
+from hubbub.core.events import Refuse, Wait
 from hubbub.core.lane import Lane, clamp_retry
 from hubbub.core.promises import Promises
 from hubbub.core.types import Usage
@@ -54,23 +55,29 @@ def learn(ticket: Ticket, usage: Usage) -> None:
     account.past = usage.total_tokens
 
 
-def seconds_in_line(ticket: Ticket, now: float) -> float | None:
-    """To the first token of one that waits; None where nothing is known yet, or nobody serves its model."""
-    lane = ticket.lane
-    if not lane.engines:
-        return None
-    position = lane.position(ticket)
-    slot = 0.0
-    if not lane.has_slot(now):
-        rate = lane.slots_per_second(now)
-        if not rate:
+class Outlook:
+    """What those who wait in a lane can be told now. What is the same for all of them is worked out once."""
+
+    __slots__ = ("_lane", "_paces", "_rate")
+
+    def __init__(self, lane: Lane, now: float) -> None:
+        self._lane = lane
+        self._paces = [engine.pace for engine in lane.engines]
+        self._rate = inf if lane.has_slot(now) else lane.slots_per_second(now)
+
+    def seconds(self, ticket: Ticket, position: int) -> float | None:
+        """To the first token of the one at this place; None where nothing is known yet, or nobody serves its model."""
+        lane, paces = self._lane, self._paces
+        if not paces or not self._rate:
             return None
-        slot = position / rate
-    before = lane.tokens * (position - 1) / max(1, lane.room.size)
-    paces = [engine.pace for engine in lane.engines]
-    reading = min(pace.first_token(ticket.prefill + before / len(paces)) for pace in paces)
-    own = min(pace.ttft.at((ticket.prefill, 0.0)) for pace in paces)
-    return max(slot + own, reading) or None
+        before = lane.tokens * (position - 1) / max(1, lane.room.size)
+        reading = min(pace.first_token(ticket.prefill + before / len(paces)) for pace in paces)
+        own = min(pace.ttft.at((ticket.prefill, 0.0)) for pace in paces)
+        return max(position / self._rate + own, reading) or None
+
+    def wait(self, ticket: Ticket) -> Wait:
+        position = self._lane.position(ticket)
+        return Wait(ticket.request.id, position, self.seconds(ticket, position))
 
 
 class Doors:
@@ -100,7 +107,7 @@ class Doors:
             after = (waiting - most) / rate + owed if rate else lane.stalled(now)
             reason = f"the queue is full: {waiting - 1} {lane.priority} requests wait, at most {most} may"
             return self._sent_away(ticket, reason, after, 1 / rate if rate else 0.0, now)
-        seconds, rate = seconds_in_line(ticket, now), lane.slots_per_second(now)
+        seconds, rate = Outlook(lane, now).wait(ticket).seconds, lane.slots_per_second(now)
         if seconds is None or patient:
             return None
         cost = max((engine.pace.per_token() * ticket.prefill for engine in lane.engines), default=0.0)

@@ -253,7 +253,8 @@ class Scheduler:
             engine.steering.tick(now)
         self._fill(now, out)
         for lane in self._placement.waiting() if event.told else ():
-            out += [self._wait(ticket, now) for ticket in lane.room.tickets()]
+            outlook = forecast.Outlook(lane, now)
+            out += [outlook.wait(ticket) for ticket in lane.room.tickets()]
 
     # From one place to another -------------------------------------------------------------------------------------
 
@@ -315,7 +316,7 @@ class Scheduler:
         out += [self._wait(ticket, now) for ticket in again if ticket.engine is None]
 
     def _wait(self, ticket: Ticket, now: float) -> Wait:
-        return Wait(ticket.request.id, ticket.lane.position(ticket), forecast.seconds_in_line(ticket, now))
+        return forecast.Outlook(ticket.lane, now).wait(ticket)
 
     def _correct(self, ticket: Ticket, usage: Usage, now: float) -> None:
         """Charge what the engine says it was instead of what we took it for. An engine that says nothing is ignored."""

@@ -100,12 +100,15 @@ class Asker:
         while True:
             await asyncio.sleep(WATCH_S)
             self._hedge()
-            quiet = self._now() - max(self._good_at, self._moved_at, self._oldest())
             if not self._flights:
                 self._moved_at = self._now()
-            elif quiet > self.patience.stall_s and await self._stands_still():
-                self._require_patience(f"{len(self._flights)} requests are in flight and nothing comes")
-                self._send_again()
+            elif self._quiet() > min(self.patience.stall_s, self.patience.give_up_s):
+                still = await self._stands_still()
+                stalled = still and self._quiet() > self.patience.stall_s
+                if stalled or self._quiet() > self.patience.give_up_s:
+                    self._require_patience(f"{len(self._flights)} requests are in flight and nothing comes")
+                if stalled:
+                    self._send_again()
 
     async def close(self) -> None:
         tasks = [copy for flight in self._flights for copy in flight.copies]
@@ -200,8 +203,10 @@ class Asker:
             if not flight.answer.done():
                 flight.answer.set_exception(RequestFault(FaultKind.AWAY, words))
 
-    def _oldest(self) -> float:
-        return min((flight.began for flight in self._flights), default=self._now())
+    def _quiet(self) -> float:
+        """For how long nothing has come, though something is in flight."""
+        oldest = min((flight.began for flight in self._flights), default=self._now())
+        return self._now() - max(self._good_at, self._moved_at, oldest)
 
     @staticmethod
     def _now() -> float:

@@ -13,13 +13,15 @@ candidates, and are near if enough of their 128 bytes agree. Two values agree in
 0.9 with 0.9999, and the estimate has a standard error of 0.035.
 
 Memory. rensa's own index takes 1.4 kB a text, measured, which is 1.2 GB for a corpus of 1 GB. Here a text takes 128
-bytes of signature, 128 to 256 of band tables and 16 to 32 of exact hash, up to twice that just after the arrays grew:
-250 to 500 bytes (460 measured at 300,000 texts), in a few numpy arrays. Beyond ``window`` texts the oldest are
-forgotten (by the near index alone; exact hashes stay), so a run of any length fits.
+bytes of signature, 160 to 320 of band tables and 16 to 32 of exact hash, up to twice that just after the arrays grew:
+300 to 600 bytes, in a few numpy arrays. Beyond ``window`` texts the oldest are forgotten (by the near index alone;
+exact hashes stay), so a run of any length fits.
 
-A band table is an array of buckets of four places. An insert takes the bucket's oldest place. Tables grow by doubling,
-and are then filled again from the signatures, as they are on resume: both leave what single inserts would have left, so
-a resumed run decides what an unbroken one would have.
+A band table is an array of buckets of four places, each with a byte of the band's hash as its tag: in a full table a
+bucket holds texts of other bands, and a tag tells most of them apart without their signatures, each of which would be
+two misses of the cache (167 us a look-up before there were tags, at 200,000 texts). An insert takes the bucket's oldest
+place. Tables grow by doubling, and are then filled again from the signatures, as they are on resume: both leave what
+single inserts would have left, so a resumed run decides what an unbroken one would have.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ import unicodedata
 from array import array
 from collections.abc import Sequence
 from enum import StrEnum
-from itertools import accumulate
 
 import numpy as np
 import rensa
@@ -42,6 +43,8 @@ PERMUTATIONS = 128
 _SEED = 42
 _WAYS = 4
 _FIRST = 1024
+_PORTION = 1 << 15
+"""Rows that are filled into the tables at once: what that needs beside them is some MB."""
 EXACT_BYTES = 16
 SHORT_WORDS = 20
 """Texts with fewer words are compared by characters."""
@@ -67,8 +70,7 @@ def shingles(text: str) -> list[str]:
     words = text.split(" ")
     if len(words) < SHORT_WORDS:
         return ["#" + text[start : start + 4] for start in range(max(1, len(text) - 3))]
-    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))
-    return [text[before + 1 : end] for before, end in zip(ends, ends[5:], strict=False)]
+    return list(map(" ".join, zip(words, words[1:], words[2:], words[3:], words[4:], strict=False)))
 
 
 class Deduper:
@@ -116,7 +118,7 @@ class Deduper:
                 self._exact.add(_key(signature))
         if self._near is not None:
             table = np.frombuffer(b"".join(signatures), dtype=np.uint8).reshape(len(signatures), -1)
-            self._near.add_many(table[:, EXACT_BYTES:])
+            self._near.add_many(np.ascontiguousarray(table[:, EXACT_BYTES:]))
 
     @property
     def bytes_held(self) -> int:
@@ -175,7 +177,10 @@ class _Hashes:
 
 
 class _Near:
-    """The last ``window`` rows of 128 bytes, and the tables that find those that share a band."""
+    """The last ``window`` rows of 128 bytes, and the tables that find those that share a band.
+
+    The tables of all bands lie behind one another: a band's bucket is one index into ``_numbers`` (which row, from 1;
+    0: none) and ``_tags``."""
 
     def __init__(self, threshold: float, window: int) -> None:
         width = 8 if threshold >= 0.75 else 4
@@ -184,16 +189,26 @@ class _Near:
         self._least = round((threshold + (1 - threshold) / 256) * PERMUTATIONS)
         self._window = window
         self._rows = np.zeros((_FIRST, PERMUTATIONS), dtype=np.uint8)
-        self._tables = np.zeros((self._bands, _FIRST // 2, _WAYS), dtype=np.uint32)
-        self._band = np.arange(self._bands)
         self._count = 0
+        self._empty(_FIRST // 2)
+
+    def _empty(self, buckets: int) -> None:
+        """Tables of so many buckets a band, a power of two."""
+        self._numbers = np.zeros((self._bands * buckets, _WAYS), dtype=np.uint32)
+        self._tags = np.zeros((self._bands * buckets, _WAYS), dtype=np.uint8)
+        self._starts = np.arange(self._bands) * buckets
+        self._shift = 64 - (buckets.bit_length() - 1)
 
     @property
     def bytes_held(self) -> int:
-        return self._rows.nbytes + self._tables.nbytes
+        return self._rows.nbytes + self._numbers.nbytes + self._tags.nbytes
 
     def has(self, row: NDArray[np.uint8]) -> bool:
-        found = self._tables[self._band, self._buckets(row[None, :])[0]].ravel()
+        places, tags = self._places(row)
+        alike = self._tags.take(places, axis=0) == tags[:, None]
+        if not np.count_nonzero(alike):
+            return False
+        found = self._numbers.take(places, axis=0)[alike]
         found = found[found > max(0, self._count - self._window)]
         if not len(found):
             return False
@@ -205,9 +220,10 @@ class _Near:
             self._grow(self._count + 1)
         self._rows[self._count % len(self._rows)] = row
         self._count += 1
-        buckets = self._buckets(row[None, :])[0]
-        places = self._tables[self._band, buckets].argmin(axis=1)
-        self._tables[self._band, buckets, places] = self._count
+        places, tags = self._places(row)
+        ways = self._numbers.take(places, axis=0).argmin(axis=1)
+        self._numbers[places, ways] = self._count
+        self._tags[places, ways] = tags
 
     def add_many(self, rows: NDArray[np.uint8]) -> None:
         if len(rows) < 64 or self._count + len(rows) > self._window:
@@ -228,25 +244,25 @@ class _Near:
         rows = np.zeros((size, PERMUTATIONS), dtype=np.uint8)
         rows[: self._count] = self._rows[: self._count]
         self._rows = rows
-        buckets = 1 << max(9, (size - 1).bit_length() - 1)
-        self._tables = np.zeros((self._bands, buckets, _WAYS), dtype=np.uint32)
-        self._fill(0, self._count)
+        self._empty(1 << max(9, (size - 1).bit_length() - 1))
+        for first in range(0, self._count, _PORTION):
+            self._fill(first, min(first + _PORTION, self._count))
 
     def _fill(self, first: int, end: int) -> None:
         """Rows ``first`` to ``end`` into the tables, one band at a time, a place further for each in one bucket."""
-        buckets = self._buckets(self._rows[first:end])
+        places, tags = self._places(self._rows[first:end])
         numbers = np.arange(first + 1, end + 1, dtype=np.uint32)
         for band in range(self._bands):
-            order = np.argsort(buckets[:, band], kind="stable")
-            sorted_buckets = buckets[order, band]
-            starts = np.flatnonzero(np.r_[True, sorted_buckets[1:] != sorted_buckets[:-1]])
+            order = np.argsort(places[:, band], kind="stable")
+            in_order = places[order, band]
+            starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
             rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-            table = self._tables[band]
-            places = (table[sorted_buckets].argmin(axis=1) + rank) % _WAYS
-            table[sorted_buckets, places] = numbers[order]
+            ways = (self._numbers[in_order].argmin(axis=1) + rank) % _WAYS
+            self._numbers[in_order, ways] = numbers[order]
+            self._tags[in_order, ways] = tags[order, band]
 
-    def _buckets(self, rows: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """(rows, bands) -> the bucket of each in its band's table."""
-        bands = np.ascontiguousarray(rows).view(self._type).astype(np.uint64)
-        bits = self._tables.shape[1].bit_length() - 1
-        return ((bands * _SPREAD) >> np.uint64(64 - bits)).astype(np.int64)
+    def _places(self, rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """(..., 128 bytes) -> (..., bands): the bucket of each band, and the tag it has there."""
+        hashed = rows.view(self._type) * _SPREAD
+        buckets = (hashed >> np.uint64(self._shift)).astype(np.int64) + self._starts
+        return buckets, (hashed >> np.uint64(self._shift - 8)).astype(np.uint8)

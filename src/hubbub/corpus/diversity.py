@@ -10,7 +10,7 @@ Compression ratio and n-grams together tell nearly what the slower measures do (
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -50,7 +50,8 @@ def measured(texts: Sequence[str]) -> Measures:
 
 @dataclass(slots=True)
 class CellStats:
-    """One cell in one epoch. ``texts`` passed the filters; ``duplicates`` of them were exact or near."""
+    """One cell in one epoch, or in several until it has texts enough. ``texts`` passed the filters; ``duplicates`` of
+    them were exact or near."""
 
     texts: int = 0
     duplicates: int = 0
@@ -87,28 +88,18 @@ class EpochStats:
     def duplicate_rate(self) -> float:
         return sum(stats.duplicates for stats in self.cells.values()) / max(1, self.texts)
 
+    def short_of(self, texts: int) -> EpochStats:
+        """The cells that have fewer than so many, to be counted on in the next epoch."""
+        rest = {
+            cell: CellStats(stats.texts, stats.duplicates, list(stats.excerpts))
+            for cell, stats in self.cells.items()
+            if stats.texts < texts
+        }
+        return EpochStats(rest)
+
     def sample(self, most: int = 512) -> list[str]:
         """Excerpts of all cells, from each in turn."""
         return list(_in_turns([stats.excerpts for stats in self.cells.values()], most))
-
-
-@dataclass(frozen=True, slots=True)
-class Diversity:
-    """For people: the measures of the last whole epoch (of the running one, before there is any), and of its cells."""
-
-    epoch: int
-    whole: Measures
-    duplicate_rate: float
-    cells: Mapping[str, tuple[int, float, Measures]]
-    """Cell -> (texts, duplicate rate, measures)."""
-
-
-def diversity(epoch: int, stats: EpochStats) -> Diversity:
-    cells = {
-        cell: (counted.texts, counted.duplicate_rate, measured(counted.excerpts))
-        for cell, counted in stats.cells.items()
-    }
-    return Diversity(epoch, measured(stats.sample()), stats.duplicate_rate, cells)
 
 
 def _in_turns(lists: Sequence[Sequence[str]], most: int) -> Iterable[str]:

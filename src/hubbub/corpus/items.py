@@ -13,12 +13,12 @@ from typing import Any
 
 import jsonschema_rs
 
-from hubbub.core.errors import ConfigError
 from hubbub.core.types import Message, Role, Sampling
 from hubbub.corpus.answers import RejectedAnswer, cleaned, read_json, score_of, split, text_field
 from hubbub.corpus.draws import bits, request_seed, spread_value
 from hubbub.corpus.links import Graph
 from hubbub.corpus.places import Places
+from hubbub.corpus.problems import ItemFault
 from hubbub.corpus.recipe import Column, Per, Recipe, SamplingSpec, SeedFile, Step, Tree, Values
 from hubbub.corpus.record import Link, Value, record_id
 from hubbub.corpus.sampler import Sampler
@@ -207,7 +207,8 @@ class Items:
             messages = [Message(Role.SYSTEM, step.system.render(values))] if step.system else []
             messages.append(Message(Role.USER, step.prompt.render(values)))
         except TemplateFault as fault:
-            raise ConfigError(f"the prompt of step {step.spec.name!r} fails for item {item.index}: {fault}") from fault
+            number = self._steps.index(step)
+            raise ItemFault(("steps", number), f"its prompt fails for item {item.index}: {fault}") from fault
         sampling = self._sampling(step.spec, item.index, attempt)
         return Call(step.spec.name, tuple(messages), sampling, self.recipe.model)
 
@@ -242,10 +243,7 @@ class Items:
         weights = self._weights.get(index // self.recipe.epoch)
         if weights is None:
             raise EpochUnknown(f"item {index} needs the weights of epoch {index // self.recipe.epoch}")
-        try:
-            values, cell = self._sampler.shared(index, weights)
-        except TemplateFault as fault:
-            raise ConfigError(f"a column's template fails for item {index}: {fault}") from fault
+        values, cell = self._sampler.shared(index, weights)
         values.pop("index")
         values.pop("cluster", None)
         return values, cell
@@ -271,7 +269,10 @@ class Items:
         values = {**shared, "index": index}
         if self.graph:
             values["cluster"] = self.graph.cluster(index)
-        title = " ".join(self._title.render(values).split())
+        try:
+            title = " ".join(self._title.render(values).split())
+        except TemplateFault as fault:
+            raise ItemFault(("output", "title"), f"fails for item {index}: {fault}") from fault
         if self._turns:
             turn = self._turn(index)
             title = f"{title} ({turn + 1})" if turn else title

@@ -21,7 +21,7 @@ import msgspec
 
 from hubbub.corpus.answers import RejectedAnswer, shares, whole_sentences
 from hubbub.corpus.dedup import Deduper
-from hubbub.corpus.diversity import Diversity, EpochStats, diversity
+from hubbub.corpus.diversity import EpochStats, Measures, measured
 from hubbub.corpus.items import Items, Outcome, Said, WorkItem
 from hubbub.corpus.links import placed as with_places
 from hubbub.corpus.places import Placed, Places, Waiting
@@ -29,7 +29,7 @@ from hubbub.corpus.quality.screen import Screen
 from hubbub.corpus.recipe import Cut, Recipe, Tree, Values
 from hubbub.corpus.record import Link, Record, record_id
 from hubbub.corpus.sampler import plain
-from hubbub.corpus.steering import LAG, EpochWeights, Steering
+from hubbub.corpus.steering import ENOUGH_TEXTS, LAG, EpochWeights, Steering
 
 SAMPLES = 5
 """Rejected texts kept to show why a run stopped."""
@@ -188,9 +188,10 @@ class Judge:
         self._notes = []
         return note
 
-    def replay(self, note: bytes) -> list[EpochWeights]:
-        """Takes one drained note, after those before it. The weights that it decided. Raises ValueError for a note out
-        of order or of another recipe, msgspec.DecodeError for what is no note."""
+    def replay(self, note: bytes, recorded: Mapping[int, EpochWeights] | None = None) -> list[EpochWeights]:
+        """Takes one drained note, after those before it. The weights that it decided: as they were ``recorded`` then,
+        where they are given. Raises ValueError for a note out of order or of another recipe, msgspec.DecodeError for
+        what is no note."""
         decided = []
         signatures: list[bytes] = []
         for item in _decoder.decode(note):
@@ -205,18 +206,16 @@ class Judge:
                 self._counted(item.cell, text, text.excerpt)
                 if text.reason:
                     self._recent.append(Rejected(placed.index, text.part, text.reason))
-            weights = self._advance(placed, item.failed)
+            weights = self._advance(placed, item.failed, recorded)
             if weights is not None:
                 decided.append(weights)
         self.deduper.restore(signatures)
         return decided
 
-    def diversity(self) -> Diversity:
+    def diversity(self) -> Measures:
         """Of the last whole epoch, and of the running one before there is any."""
-        epoch = self.next_place // self.recipe.epoch
-        if self._last_stats is not None:
-            return diversity(epoch - 1, self._last_stats)
-        return diversity(epoch, self._stats)
+        stats = self._stats if self._last_stats is None else self._last_stats
+        return measured(stats.sample())
 
     def _candidate(self, item: WorkItem, outcome: Outcome, part: int, tokens: int) -> Candidate:
         text, fields = outcome.texts[part]
@@ -285,7 +284,9 @@ class Judge:
             self._streak = 0
         return self._stats.add(cell, said, bool(text.reason)) if text.passed else ""
 
-    def _advance(self, item: Placed, failed: bool) -> EpochWeights | None:
+    def _advance(
+        self, item: Placed, failed: bool, recorded: Mapping[int, EpochWeights] | None = None
+    ) -> EpochWeights | None:
         """To the next place; closes an epoch at its end."""
         self.next_place += 1
         if failed:
@@ -296,10 +297,13 @@ class Judge:
         if self.next_place % self.recipe.epoch:
             return None
         epoch = self.next_place // self.recipe.epoch - 1
-        decided = self._steering.next_epoch(epoch, self._stats, self._decided)
-        self._decided = replace(decided, salvage=self._waiting.take())
+        known = recorded.get(epoch + LAG) if recorded else None
+        salvage = self._waiting.take()
+        if known is None:
+            known = replace(self._steering.next_epoch(epoch, self._stats, self._decided), salvage=salvage)
+        self._decided = known
         self._places.learn(self._decided.epoch, self._decided.salvage)
-        self._last_stats, self._stats = self._stats, EpochStats()
+        self._last_stats, self._stats = self._stats, self._stats.short_of(ENOUGH_TEXTS)
         self.stopped = self.stopped or self._decided.stop
         return self._decided
 

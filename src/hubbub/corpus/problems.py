@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,15 @@ class RecipeError(ConfigError):
         super().__init__(f"{name} cannot be used:\n{shown}", param=self.problems[0].key if self.problems else None)
 
 
+class ItemFault(ConfigError):
+    """A template that fails on the values of one item. ``path``: of its key in the recipe."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{dotted(path)}: {message}", param=dotted(path))
+        self.path = path
+        self.words = message
+
+
 class Notes:
     """The faults found so far in one recipe. ``guest``: it is of somebody who may ask here, but is not to reach the
     machine: it names no file, no code, no address, and no pattern that could take for ever."""
@@ -64,6 +74,11 @@ def dotted(path: Path) -> str:
     for part in path:
         shown += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if shown else ''}{part}"
     return shown
+
+
+def is_number(value: Any) -> bool:
+    """TOML also has ``inf`` and ``nan``, with which nothing can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -160,6 +175,9 @@ class Table:
         value = self._typed(key, kind, default)
         if value is default:
             return value
+        if not math.isfinite(value):
+            self.wrong(key, f"must be a number, is {value}")
+            return default
         if (low is not None and value < low) or (high is not None and value > high):
             ends = f"from {low:g} to {high:g}" if low is not None and high is not None else ""
             ends = ends or (f"{low:g} or more" if low is not None else f"{high:g} or less")

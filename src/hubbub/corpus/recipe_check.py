@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 
-from hubbub.core.errors import ConfigError
 from hubbub.corpus.guests import excesses
 from hubbub.corpus.items import Items
-from hubbub.corpus.problems import Notes, Problem, RecipeError, Table, nearest
+from hubbub.corpus.problems import ItemFault, Notes, Problem, RecipeError, Table, dotted, nearest
 from hubbub.corpus.recipe import (
     Card,
     Column,
@@ -111,8 +110,9 @@ def _try(recipe: Recipe) -> None:
     try:
         for index in range(TRIED):
             items.next_call(items.item(index), ())
-    except ConfigError as fault:
-        raise RecipeError(str(recipe.path), [Problem(0, "", str(fault))]) from fault
+    except ItemFault as fault:
+        line = Lines(recipe.source).of(fault.path)
+        raise RecipeError(str(recipe.path), [Problem(line, dotted(fault.path), fault.words)]) from fault
 
 
 def parse_target(text: str) -> Target:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from hubbub.corpus.guests import NO_FILES
-from hubbub.corpus.problems import Table, nearest
+from hubbub.corpus.problems import Table, is_number, nearest
 from hubbub.corpus.recipe import Case, Column, Expression, Per, Personas, Range, SeedFile, Source, Tree, Values
 from hubbub.corpus.record import Value
 from hubbub.corpus.templates import TemplateFault, compiled, condition, line_of, nests
@@ -101,7 +101,7 @@ def _values(table: Table, key: str = "values") -> Values:
         table.wrong("weights", f"must be a list as long as {key} ({len(given)})")
         return Values(tuple(given))
     where = "weights" if "weights" in table.values else key
-    if any(isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0 for weight in weights):
+    if not all(is_number(weight) and weight >= 0 for weight in weights):
         table.wrong(where, "each weight must be a number, 0 or more")
         return Values(tuple(given))
     if weights and not sum(weights):
@@ -113,7 +113,7 @@ def _values(table: Table, key: str = "values") -> Values:
 def _range(table: Table, kind: str) -> Range:
     ends = table.raw(kind)
     numbers = isinstance(ends, list) and len(ends) == 2
-    numbers = numbers and all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    numbers = numbers and all(map(is_number, ends))
     if not numbers or ends[0] > ends[1] or (kind == "int" and not all(isinstance(end, int) for end in ends)):
         table.wrong(kind, f"must be [lowest, highest], is {ends!r}")
         return Range(0, 1, kind == "int")

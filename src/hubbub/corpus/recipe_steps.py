@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from hubbub.corpus.guests import NO_FILES, TOO_SLOW, leads_away, slow
-from hubbub.corpus.problems import Table
+from hubbub.corpus.problems import Table, is_number
 from hubbub.corpus.recipe import Column, Judging, Per, SamplingSpec, Spread, Step
 from hubbub.corpus.recipe_columns import RESERVED, check_expression, check_template
 
@@ -50,7 +50,7 @@ def _spread(table: Table) -> Spread:
         return Spread(fixed=1.0)
     kind = given[0]
     numbers = inner.raw(kind)
-    if not isinstance(numbers, list) or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+    if not isinstance(numbers, list) or not all(map(is_number, numbers)):
         inner.wrong(kind, f"must be a list of numbers, is {numbers!r}")
         return Spread(fixed=1.0)
     if not numbers or (kind != "choice" and len(numbers) != 2):

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hubbub.corpus.draws import bits, in_turn, running_sums, unit, weighted
+from hubbub.corpus.problems import ItemFault
 from hubbub.corpus.recipe import Column, Expression, Per, Personas, Range, Recipe, SeedFile, Source, Tree, Values
 from hubbub.corpus.record import Value
 from hubbub.corpus.steering import EpochWeights
-from hubbub.corpus.templates import compiled, condition
+from hubbub.corpus.templates import TemplateFault, compiled, condition
 
 TRIES = 64
 
@@ -69,7 +70,10 @@ class Sampler:
         own = {}
         for column, draw in self._columns:
             if column.per is Per.TEXT:
-                own[column.name] = values[column.name] = draw(index * self._pack + part, values, 0)
+                try:
+                    own[column.name] = values[column.name] = draw(index * self._pack + part, values, 0)
+                except TemplateFault as fault:
+                    raise _fails(column, index, fault) from fault
         return own
 
     def cell(self, values: Mapping[str, Any]) -> str:
@@ -82,7 +86,10 @@ class Sampler:
         for column, draw in self._columns:
             if column.per is not Per.TEXT:
                 tried = attempt if column.name in self._steered else 0
-                values[column.name] = draw(self._number(column.per, index, 0), values, tried)
+                try:
+                    values[column.name] = draw(self._number(column.per, index, 0), values, tried)
+                except TemplateFault as fault:
+                    raise _fails(column, index, fault) from fault
         return values
 
     def _number(self, per: Per, index: int, part: int) -> int:
@@ -127,6 +134,10 @@ class Sampler:
             sums = running_sums(source.weights)
             return lambda number, values, attempt: choices[weighted(sums, unit(seed, name, number, attempt))]
         return lambda number, values, attempt: choices[bits(seed, name, number, attempt) % size]
+
+
+def _fails(column: Column, index: int, fault: TemplateFault) -> ItemFault:
+    return ItemFault(("columns", column.name), f"its template fails for item {index}: {fault}")
 
 
 def _choices(source: Values | SeedFile | Tree) -> tuple[Any, ...]:

@@ -122,10 +122,11 @@ def opened(recipe: Recipe, folder: Path, *, parquet: bool = False) -> Iterator[S
         if converter is not None:
             stack.enter_context(contextlib.closing(converter))
         judge, items = Judge(recipe), Items(recipe)
+        recorded = {epoch: msgspec.json.decode(said, type=EpochWeights) for epoch, said in log.epochs().items()}
         for note in log.notes():
-            judge.replay(note)
-        for weights in log.epochs().values():
-            items.learn(msgspec.json.decode(weights, type=EpochWeights))
+            judge.replay(note, recorded)
+        for weights in recorded.values():
+            items.learn(weights)
         if judge.next_place != log.done.first_gap():
             raise StorageError(
                 f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_place}: "

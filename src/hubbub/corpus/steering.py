@@ -4,10 +4,10 @@ Theory of operation. A run is cut into epochs of work items. When all items of a
 epoch after the next are decided from it; so there is always a whole epoch to generate while another is judged, and
 nothing waits. The weights are recorded, and from then on an item is a pure function of (run seed, index, weights).
 
-Of each cell with enough texts: the weight falls with its duplicates, and rises with its variety beside that of the
-others. A cell whose texts are mostly duplicates is exhausted and retires for good. Where nearly everything is a
-duplicate, where the texts compress like one text, or where every cell has retired, the run has collapsed and stops with
-the reason.
+Of each cell with enough texts, in one epoch or in several together: the weight falls with its duplicates, and rises
+with its variety beside that of the others. A cell whose texts are mostly duplicates is exhausted and retires for good.
+Where nearly everything is a duplicate, where the texts compress like one text, or where every cell has retired, the run
+has collapsed and stops with the reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hubbub.corpus.recipe import SteeringSpec
 LAG = 2
 """Weights of an epoch are decided when the epoch this many before it is judged, so that generation never waits."""
 ENOUGH_TEXTS = 20
-"""Of a cell in one epoch; fewer say nothing about it."""
+"""Of a cell; fewer say nothing about it, and are counted on in the next epoch."""
 COLLAPSED_RATIO = 15.0
 """Compression of a whole epoch's excerpts. Ordinary text compresses 2 to 4 times in samples of that size."""
 LEAST, MOST = 0.05, 4.0

@@ -74,6 +74,5 @@ class Vista:
         """Of the last whole epoch; it changes once an epoch, and is dear."""
         epoch = self._judge.next_place // self._recipe.epoch
         if epoch and epoch != self._measured[0]:
-            found = self._judge.diversity()
-            self._measured = (epoch, msgspec.to_builtins(found.whole))
+            self._measured = (epoch, msgspec.to_builtins(self._judge.diversity()))
         return self._measured[1]

@@ -1,9 +1,8 @@
 /** Chats, their items and answers. */
 
 import { del, get, patch, post, put, request } from "./http";
+import { chatPath, itemsUrl } from "./paths";
 import type { BroadcastBody, BroadcastOut, Chat, Item, Listed, ModelOut, ResponseOut, Style } from "./types";
-
-const path = (id: string): string => `/v1/chats/${encodeURIComponent(id)}`;
 
 export interface ListQuery {
   search?: string;
@@ -14,26 +13,21 @@ export interface ListQuery {
 export const listChats = (query: ListQuery, signal?: AbortSignal): Promise<Listed<Chat>> =>
   get("/v1/chats", { limit: 100, pinned_first: query.search ? undefined : true, ...query }, signal);
 
-export const getChat = (id: string): Promise<Chat> => get(path(id));
+export const getChat = (id: string): Promise<Chat> => get(chatPath(id));
 export const createChat = (body: { title?: string; style?: Partial<Style> } = {}): Promise<Chat> => post("/v1/chats", body);
-export const deleteChat = (id: string, keepalive = false): Promise<unknown> => request("DELETE", path(id), { keepalive });
-export const forkChat = (id: string, at: string): Promise<Chat> => post(`${path(id)}/fork`, { at });
+export const deleteChat = (id: string, keepalive = false): Promise<unknown> => request("DELETE", chatPath(id), { keepalive });
+export const forkChat = (id: string, at: string): Promise<Chat> => post(`${chatPath(id)}/fork`, { at });
 
 export const editChat = (
   id: string,
   change: { title?: string; style?: Partial<Style>; pinned?: boolean },
-): Promise<Chat> => patch(path(id), change);
-
-/** What fills a screen or two, and the pages that a reader scrolls up to. */
-const FIRST_ITEMS = 60;
-const MORE_ITEMS = 200;
+): Promise<Chat> => patch(chatPath(id), change);
 
 /** The last items first; `before`: those above that one. */
-export const listItems = (id: string, before?: string, signal?: AbortSignal): Promise<Listed<Item>> =>
-  get(`${path(id)}/items`, { order: "desc", limit: before ? MORE_ITEMS : FIRST_ITEMS, after: before, branches: true }, signal);
+export const listItems = (id: string, before?: string): Promise<Listed<Item>> => get(itemsUrl(id, before));
 
 /** Shows the branch that `item` is in. */
-export const switchBranch = (id: string, item: string): Promise<Chat> => post(`${path(id)}/branch`, { item });
+export const switchBranch = (id: string, item: string): Promise<Chat> => post(`${chatPath(id)}/branch`, { item });
 
 export interface Ask {
   conversation: string;
@@ -71,7 +65,7 @@ export const deleteStyle = (name: string): Promise<unknown> => del(`/v1/styles/$
 export const broadcast = (body: BroadcastBody): Promise<BroadcastOut> => post("/v1/chats/broadcast", body);
 
 /** Where a chat's copy can be had from. */
-export const exportUrl = (id: string, format: "json" | "markdown" | "nexus"): string => `${path(id)}/export?format=${format}`;
+export const exportUrl = (id: string, format: "json" | "markdown" | "nexus"): string => `${chatPath(id)}/export?format=${format}`;
 
 export function textOf(item: Item): string {
   if (item.type === "message") return item.content.map((part) => part.text).join("");

@@ -2,6 +2,8 @@
 
 import { createSignal } from "solid-js";
 import { t } from "../i18n";
+import { takeEarly } from "./early";
+import { type Query, url } from "./paths";
 
 export class ApiError extends Error {
   constructor(
@@ -24,23 +26,12 @@ const [signedOut, setSignedOut] = createSignal(false);
 /** True once the server has said 401: the shell then shows the sign-in screen. */
 export { setSignedOut, signedOut };
 
-export type Query = Record<string, string | number | boolean | null | undefined>;
-
 export interface Options {
   body?: unknown;
   query?: Query;
   signal?: AbortSignal;
   /** Sent though the page is being closed. */
   keepalive?: boolean;
-}
-
-export function url(path: string, query?: Query): string {
-  const search = new URLSearchParams();
-  for (const [key, value] of Object.entries(query ?? {})) {
-    if (value !== undefined && value !== null) search.set(key, String(value));
-  }
-  const text = search.toString();
-  return text ? `${path}?${text}` : path;
 }
 
 /** The answer's JSON. Throws ApiError. */
@@ -56,7 +47,8 @@ export async function send(method: string, path: string, options: Options = {}):
   if (options.body !== undefined && !raw) headers["Content-Type"] = "application/json";
   let response: Response;
   try {
-    response = await fetch(url(path, options.query), {
+    const address = url(path, options.query);
+    response = await ((method === "GET" && takeEarly(address)) || fetch(address, {
       method,
       headers,
       body: options.body === undefined ? null : raw ? (options.body as Blob | FormData) : JSON.stringify(options.body),
@@ -64,7 +56,7 @@ export async function send(method: string, path: string, options: Options = {}):
       keepalive: options.keepalive ?? false,
       credentials: "same-origin",
       cache: "no-store",
-    });
+    }));
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw new ApiError("", 0, "aborted");
     throw new ApiError(t("error.network"), 0, "network");

@@ -48,12 +48,16 @@ export interface Answer extends Running {
 /** Answers that have ended are kept for the wall's tiles, this many: a page may be open for weeks. */
 const KEPT_ENDS = 500;
 
+/** Characters that are kept of the end of an answer whose chat is not open; twice as many are there before it is cut. */
+export const TAIL = 20_000;
+
 export class Answers {
   readonly byId = new Map<string, Answer>();
   /** The newest answer of a chat. */
   readonly byChat = new Map<string, Answer>();
   readonly changed = new Set<string>();
   readonly #ended: string[] = [];
+  readonly #open = new Set<string>();
 
   /** Takes all there is; returns the chats of answers that ended unseen, while there was no connection. */
   reset(snapshot: Snapshot): string[] {
@@ -75,6 +79,12 @@ export class Answers {
   /** An answer this page has just asked for, before the stream tells of it. */
   expect(chat: string, response: string): void {
     if (!this.byId.has(response)) this.#put({ chat, response, sequence_number: -1, text: "", state: "waiting", end: null });
+  }
+
+  /** Answers of this chat are kept whole until what is returned is called. */
+  open(chat: string): () => void {
+    this.#open.add(chat);
+    return () => this.#open.delete(chat);
   }
 
   /** The whole text up to the event `sequence`, read elsewhere. Taken only if that is just where the answer is. */
@@ -118,7 +128,11 @@ export class Answers {
   #append(response: string, sequence: number, text: string): void {
     const answer = this.byId.get(response);
     if (!answer || answer.end !== null || sequence <= answer.sequence_number) return;
-    this.#put({ ...answer, text: answer.text + text, sequence_number: sequence, state: "running" });
+    const whole = answer.text + text;
+    // A wall of hundreds of answers would fill the memory within hours. Whoever opens the chat has the rest read again.
+    const cut = whole.length > 2 * TAIL && !this.#open.has(answer.chat) ? whole.length - TAIL : 0;
+    const skipped = (answer.skipped ?? 0) + cut;
+    this.#put({ ...answer, text: whole.slice(cut), skipped, sequence_number: sequence, state: "running" });
   }
 
   #queue(response: string, position: number | null, estimate: number | null): void {

@@ -61,6 +61,9 @@ export function dropAnswer(response: string): void {
   draw();
 }
 
+/** The answers of a chat are kept whole while it is open; returns what ends that. */
+export const keepWhole = (chat: string): (() => void) => answers.open(chat);
+
 /** Reads what a snapshot has left out of a long answer. */
 export async function wholeAnswer(response: string): Promise<void> {
   await readWhole(answers, response);

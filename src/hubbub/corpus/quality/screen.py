@@ -13,7 +13,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.corpus.quality.custom import load_filter
 from hubbub.corpus.quality.language import language_of
 from hubbub.corpus.quality.scripts import SCRIPTS_OF, foreign_letters, latin_share, mixed_words
-from hubbub.corpus.quality.words import APOLOGIES, LEAKS, PREAMBLES, REFUSALS, SPEAKERS
+from hubbub.corpus.quality.words import APOLOGIES, LEAK_SIGNS, LEAKS, PREAMBLES, REFUSALS, SPEAKERS
 from hubbub.corpus.recipe import Bounds, Filters, Recipe
 
 RUN = 25
@@ -60,7 +60,7 @@ class Screen:
             return "refusal"
         if filters.refusals and low.startswith(PREAMBLES) and "\n" in low:
             return "preamble"
-        if filters.leaks and (any(leak in low for leak in LEAKS) or _speaks(low)):
+        if filters.leaks and (_leaks(low) or _speaks(low)):
             return "template_leak"
         if any(literal in text for literal in self._literals):
             return "prompt_echo"
@@ -138,8 +138,13 @@ def _length(bounds: Sequence[tuple[str, int, Bounds]]) -> str | None:
     return None
 
 
+def _leaks(low: str) -> bool:
+    """Most texts have none of the signs that leaks begin with."""
+    return any(sign in low for sign in LEAK_SIGNS) and any(leak in low for leak in LEAKS)
+
+
 def _speaks(low: str) -> bool:
-    return any(low.startswith(speaker) or "\n" + speaker in low for speaker in SPEAKERS)
+    return low.startswith(SPEAKERS) or ("\n" in low and any("\n" + speaker in low for speaker in SPEAKERS))
 
 
 def _char_repeats(text: str) -> float:

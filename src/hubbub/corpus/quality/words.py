@@ -74,5 +74,6 @@ LEAKS = (
     "[ваше имя",
 )
 """Chat-template tokens and unfilled places."""
+LEAK_SIGNS = "".join({leak[0] for leak in LEAKS})
 SPEAKERS = ("assistant:", "user:", "system:", "human:", "ассистент:", "пользователь:")
 """At the start of a line: the model goes on with the chat by itself."""

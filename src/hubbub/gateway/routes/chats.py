@@ -114,11 +114,19 @@ async def items(call: Call[None, ChatItemsQuery]) -> Listed[ItemOut]:
     if not query.branches:
         return items_page(await call.gateway.chats.items(call.user, chat_id(call)), query)
     tree = await store.chat_tree(call.user, chat_id(call))
-    nodes = await store.path(call.user, tree.head)
-    ids = [str(node.item.id) for node in nodes]
-    rows = page(nodes, ids, after=query.after, limit=query.limit, descending=query.order == "desc")
-    shown = [msgspec.structs.replace(item_out(n.item), siblings=list(tree.siblings(n.hash))) for n in rows.rows]
-    return listed(shown, [node.item.id for node in rows.rows], rows.has_more)
+    twigs, descending = tree.path(), query.order == "desc"
+    ids = [str(twig.item) for twig in twigs]
+    rows = page(twigs, ids, after=query.after, limit=query.limit, descending=descending)
+    shown = list(rows.rows)
+    if not shown:
+        return listed([], [], False)
+    # Of a long chat no more texts are read than are shown.
+    nodes = await store.path(call.user, shown[0 if descending else -1].hash, last=len(shown))
+    found = [
+        msgspec.structs.replace(item_out(node.item), siblings=list(tree.siblings(node.hash)))
+        for node in (reversed(nodes) if descending else nodes)
+    ]
+    return listed(found, [twig.item for twig in shown], rows.has_more)
 
 
 async def chat_out(gateway: Gateway, chat: Chat, search: str = "") -> ChatOut:

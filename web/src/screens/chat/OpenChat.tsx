@@ -1,26 +1,23 @@
 import { useNavigate } from "@solidjs/router";
-import { type JSX, Show, createEffect, createSignal, on } from "solid-js";
+import { type JSX, Show, createEffect, createSignal } from "solid-js";
 import { forkChat, textOf } from "../../api/chats";
 import { ApiError, words } from "../../api/http";
 import { number, t } from "../../i18n";
-import { Button, IconButton } from "../../parts/Button";
+import { Button } from "../../parts/Button";
 import { Menu } from "../../parts/Menu";
 import { copyText } from "../../parts/Markdown";
 import { EmptyState, ErrorNote } from "../../parts/States";
 import { toast } from "../../parts/Toast";
-import { type ListHandle, VirtualList } from "../../parts/VirtualList";
 import { ChatMenuItems, Rename, titleOf } from "../../shell/ChatRow";
 import { places } from "../../shell/Shortcuts";
 import { SidebarButton } from "../../shell/Sidebar";
 import { chat, deleteChat, putChats } from "../../state/chats";
 import { windowOf } from "../../state/models";
 import { Composer } from "./Composer";
-import { type Acts, Message } from "./Message";
+import type { Acts } from "./Message";
+import { Messages } from "./Messages";
 import { ModelName, StyleButton } from "./StyleDrawer";
 import { type Thread, createThread } from "./thread";
-
-/** How far from the end still counts as being there, in pixels. */
-const NEAR = 80;
 
 export function OpenChat(props: { id: string }): JSX.Element {
   const thread = createThread(props.id);
@@ -171,70 +168,6 @@ function Head(props: { id: string }): JSX.Element {
   );
 }
 
-function Messages(props: { thread: Thread; acts: Acts }): JSX.Element {
-  let handle: ListHandle | undefined;
-  const [atEnd, setAtEnd] = createSignal(true);
-  // The reader who has not left the end is kept at the end, also before the rows have been measured.
-  let follow = true;
-  const toEnd = (): void => handle?.scrollToIndex(props.thread.rows().length - 1, { align: "end" });
-  const scrolled = (offset: number): void => {
-    if (!handle) return;
-    const near = offset + handle.viewportSize > handle.scrollSize - NEAR;
-    follow = near;
-    setAtEnd(near);
-    if (offset < handle.viewportSize && props.thread.hasEarlier() && !near) void props.thread.loadEarlier();
-  };
-  createEffect(
-    on(
-      () => props.thread.rows().length,
-      (now, before) => {
-        const asked = props.thread.question(props.thread.rows().at(-1) ?? "") !== undefined;
-        if (asked) follow = true;
-        if (before === undefined || (follow && now !== before)) requestAnimationFrame(toEnd);
-      },
-    ),
-  );
-  return (
-    <div class="messages">
-      <VirtualList
-        class="messages-list"
-        role="region"
-        label={t("chat.messages")}
-        ref={(given) => (handle = given)}
-        data={props.thread.rows()}
-        shift={props.thread.shifting()}
-        onScroll={scrolled}
-        onResize={() => follow && toEnd()}
-      >
-        {(row, index) => (
-          <div class="read">
-            <Show when={index() === 0 && props.thread.hasEarlier()}>
-              <div class="earlier">
-                <Button small kind="quiet" busy={props.thread.shifting()} onClick={() => void props.thread.loadEarlier()}>
-                  {t("chat.earlier")}
-                </Button>
-              </div>
-            </Show>
-            <Message row={row} thread={props.thread} acts={props.acts} last={index() >= props.thread.rows().length - 1} />
-          </div>
-        )}
-      </VirtualList>
-      <Show when={!atEnd()}>
-        <IconButton
-          kind="plain"
-          class="round to-end"
-          icon="down"
-          label={t("chat.toEnd")}
-          onClick={() => {
-            follow = true;
-            toEnd();
-          }}
-        />
-      </Show>
-    </div>
-  );
-}
-
 function Loading(props: { thread: Thread }): JSX.Element {
   return (
     <div class="messages read">
@@ -242,7 +175,7 @@ function Loading(props: { thread: Thread }): JSX.Element {
         when={!props.thread.failed()}
         fallback={
           <div class="loading-failed">
-            <ErrorNote error={props.thread.failed()} onRetry={() => void props.thread.reload()} />
+            <ErrorNote error={props.thread.failed()} onRetry={props.thread.reload} />
           </div>
         }
       >
