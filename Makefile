@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-page-peers bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real clean
+.PHONY: help demo test quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-page-peers bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real bench-engines clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -132,6 +132,9 @@ bench-gateway: .venv/.installed ## what the gateway costs, beside others (result
 
 bench-real: .venv/.installed ## 200 chats through Hubbub against the same straight at the engine
 	@$(BIN)/python -m benchmarks.real_engine
+
+bench-engines: .venv/.installed ## each engine beside itself, own defaults and Hubbub's settings, 5 minutes an engine (ONLY=vllm)
+	@$(BIN)/python -m benchmarks.engines --environments .make/engines --only "$(ONLY)"
 
 clean: ## remove what was made here, data apart
 	rm -rf .venv .make src/hubbub/web web/node_modules .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -27,7 +27,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,39 +185,48 @@ class Subject:
         }
 
 
-async def pair(kind: Kind, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Both settings of one engine, within its share of the time."""
+async def pair(kind: Kind, options: argparse.Namespace) -> None:
+    """Both settings of one engine, within its share of the time. What is measured is kept point by point."""
     ends = time.monotonic() + options.minutes * 60
     own, ours = Subject(kind.name, OWN, kind.own), Subject(kind.name, OURS, kind.ours)
     load = os.getloadavg()[0]
+
+    def keep() -> None:
+        loads = {"load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1)}
+        more = stamp() | loads | {"eager": options.eager}
+        merged([subject.as_json() | more for subject in (own, ours)])
+
     async with AsyncExitStack() as stack:
         for subject in (own, ours):
             stack.push_async_callback(subject.close)
             with own.stopped() if subject is ours else contextlib.nullcontext():
                 await subject.start()
             print(f"{subject.name}, {subject.settings}: {subject.trouble or f'{subject.start_s:.1f} s'}", flush=True)
-        await rounds(own, ours, options, ends)
-    more = stamp() | {"load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1), "eager": options.eager}
-    return [subject.as_json() | more for subject in (own, ours)]
+        keep()
+        await rounds((own, ours), options, ends, keep)
 
 
-async def rounds(own: Subject, ours: Subject, options: argparse.Namespace, ends: float) -> None:
+async def rounds(
+    two: tuple[Subject, Subject], options: argparse.Namespace, ends: float, keep: Callable[[], None]
+) -> None:
     """Over all numbers of chats until the time is over, from the least up. A point is repeated only where it was not
     broken off before, and fits into the time."""
+    own, ours = two
     seed, spent = 0, dict[tuple[str, int], float]()
     for number in range(MOST_ROUNDS):
         for chats in options.chats:
             order = [own, ours] if number % 2 == 0 else [ours, own]
             for half in [order, order[::-1]] if chats <= TWICE else [order]:
                 seed += 1
-                for subject in half:
+                for share, subject in zip((2, 1), half, strict=True):
                     key, left = (subject.settings, chats), ends - time.monotonic()
                     if left < max(LEAST_S, spent.get(key, 0.0)) or subject.done(chats):
                         continue
                     began = time.monotonic()
                     with (ours if subject is own else own).stopped():
-                        await subject.measure(work(chats, seed, options.chats), min(options.limit, left))
+                        await subject.measure(work(chats, seed, options.chats), min(options.limit, left / share))
                     spent[key] = time.monotonic() - began
+                    keep()
                     told = subject.points[chats].as_json() if chats in subject.points else {}
                     print(f"{chats} chats, {subject.name}, {subject.settings}: {told.get('rates')}", flush=True)
 
@@ -233,7 +242,7 @@ async def main(options: argparse.Namespace) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="hubbub-engines-", ignore_cleanup_errors=True) as logs:
         for kind in kinds(options, Path(logs)):
-            merged(await pair(kind, options))
+            await pair(kind, options)
     draw(__doc__ or "")
 
 

@@ -104,9 +104,13 @@ class _Usage(msgspec.Struct, gc=False):
 
 
 class _Event(msgspec.Struct, gc=False):
+    """``error_code`` and ``text``: FastChat's way to say what went wrong."""
+
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: object = None
+    error_code: object = None
+    text: object = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -151,8 +155,8 @@ class ChatStream:
                     return
                 words = short(payload[:100].decode("utf-8", "replace"))
                 raise EngineError(f"the engine said something that cannot be read: {words!r} ({fault})") from fault
-            if event.error is not None:
-                raise error_of_stream(event.error)
+            if event.error is not None or event.error_code:
+                raise error_of_stream(event.error or {"code": event.error_code, "message": str(event.text)})
             if event.usage is not None:
                 self._usage = event.usage.counted()
             if event.choices:

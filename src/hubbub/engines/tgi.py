@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -65,6 +65,10 @@ class TGIDialect(Dialect):
             body.pop(key, None)
         if body.get("temperature") == 0:
             del body["temperature"]  # it must be above 0, and greedy is what TGI does without one
+        if (asked := request.sampling.response_format) is not None:
+            del body["response_format"]
+            if (grammar := _grammar(asked)) is not None:
+                body["response_format"] = grammar
         return body
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:
@@ -104,6 +108,16 @@ class TGIDialect(Dialect):
 
     async def count_tokens(self, site: Site, model: str, messages: Sequence[Message]) -> int | None:
         return None  # /tokenize and /chat_tokenize give every token back with its text
+
+
+def _grammar(asked: Mapping[str, Json]) -> dict[str, Json] | None:
+    """OpenAI's ``response_format`` in TGI's words: the schema stands below ``value`` (router/src/lib.rs, GrammarType).
+    None for plain text, which it does not name."""
+    if asked.get("type") == "json_schema":
+        return {"type": "json_schema", "value": asked.get("json_schema")}
+    if asked.get("type") == "json_object":
+        return {"type": "json_object", "value": {"type": "object"}}
+    return None
 
 
 def arguments(spec: EngineSpec, options: TGIOptions, port: int) -> list[str]:

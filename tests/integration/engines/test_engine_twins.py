@@ -10,6 +10,7 @@ import pytest
 from hubbub.core.errors import BadRequest
 from hubbub.core.types import EngineId, Priority
 from hubbub.engines.dialect import Dialect, Limits
+from hubbub.engines.fastchat import FastChatDialect
 from hubbub.engines.lmdeploy import LMDeployDialect
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.sglang import SGLangDialect
@@ -19,12 +20,15 @@ from support.engine_behaviours import (
     Capacity,
     Counts,
     Death,
+    Json,
     Overflow,
     Subject,
+    Tools,
     UnknownModel,
     answer,
     ask,
 )
+from support.twins.fastchat import FastChatTwin
 from support.twins.lmdeploy import LMDeployTwin
 from support.twins.sglang import KV_TOKENS, SGLangTwin
 from support.twins.twin import MODEL, SEQUENCES, WINDOW, Twin
@@ -44,7 +48,7 @@ async def spoken_to(twin: Twin, dialect: Dialect, limits: Limits) -> AsyncIterat
             await engine.close()
 
 
-class TestSGLang(Death, Capacity, Overflow, Counts, Cancels, Answers):
+class TestSGLang(Death, Tools, Json, Capacity, Overflow, Counts, Cancels, Answers):
     @pytest.fixture
     def twin(self) -> SGLangTwin:
         return SGLangTwin()
@@ -110,3 +114,28 @@ class TestLMDeploy(Death, Capacity, Overflow, UnknownModel, Cancels, Answers):
         assert (await answer(subject, replace(request, prompt_tokens=1))).last.error is None
         assert not set(twin.bodies[0]) & {"priority", "cache_salt", "continue_final_message", "add_generation_prompt"}
         assert twin.bodies[0]["messages"][-1] == {"role": "assistant", "content": "Once"}
+
+
+class TestFastChat(Death, Overflow, UnknownModel, Cancels):
+    """No ``Answers``: it tells no usage in a stream, knows no seeds, and cannot go on with an answer."""
+
+    @pytest.fixture
+    def twin(self) -> FastChatTwin:
+        return FastChatTwin()
+
+    @pytest.fixture
+    async def subject(self, twin: FastChatTwin) -> AsyncIterator[Subject]:
+        async for subject in spoken_to(twin, FastChatDialect((MODEL,)), Limits((MODEL,), max_sequences=SEQUENCES)):
+            yield subject
+
+    async def test_it_says_its_window_and_no_more(self, subject: Subject) -> None:
+        state = await subject.engine.state()
+        assert (state.context_window, state.max_sequences, state.models) == (WINDOW, SEQUENCES, (MODEL,))
+
+    async def test_an_answer_streams_in_pieces_without_a_usage(self, subject: Subject, twin: FastChatTwin) -> None:
+        heard = await answer(subject, ask(subject, "a", "Tell me of the sea."))
+        assert len(heard.chunks) > 3
+        assert heard.text.strip()
+        assert heard.last.error is None
+        assert heard.last.usage is None
+        assert not set(twin.bodies[0]) & {"seed", "stream_options"}

@@ -23,6 +23,7 @@ from support.engine_behaviours import (
     Cancels,
     Capacity,
     Death,
+    Json,
     Overflow,
     Subject,
     UnknownModel,
@@ -105,8 +106,20 @@ class Both:
             await asyncio.sleep(0.01)
 
 
-class TestTGI(Death, Both, Capacity, Overflow, Cancels, Answers):
+class TestTGI(Death, Json, Both, Capacity, Overflow, Cancels, Answers):
     kind = "tgi"
+
+    @pytest.mark.parametrize(
+        ("asked", "sent"),
+        [
+            ({"type": "text"}, None),
+            ({"type": "json_object"}, {"type": "json_object", "value": {"type": "object"}}),
+        ],
+    )
+    async def test_a_format_is_said_its_way(self, stood: Stood, asked: dict[str, str], sent: object) -> None:
+        sampling = Sampling(max_tokens=4, response_format=asked)
+        assert (await answer(stood.subject, ask(stood.subject, "a", "Hello.", sampling))).last.error is None
+        assert stood.twin.bodies[-1].get("response_format") == sent
 
     async def test_it_says_what_it_holds(self, stood: Stood) -> None:
         state = await stood.subject.engine.state()

@@ -1,8 +1,9 @@
 """SGLang's server as its source has it: the wheel sglang 0.5.23 of PyPI, python/sglang/srt.
 
 entrypoints/http_server.py (routes), entrypoints/openai/serving_base.py (flat errors, ``base:adapter`` in ``model``, a
-model's name is not checked), serving_chat.py (``continue_final_message``), managers/tokenizer_manager.py (what is said
-of a long prompt), observability/metrics_collector.py (names and labels), scheduler_components/internal_state.py.
+model's name is not checked), serving_chat.py (``continue_final_message``; a named tool and a JSON schema are grammars),
+managers/tokenizer_manager.py (what is said of a long prompt), observability/metrics_collector.py (names and labels),
+scheduler_components/internal_state.py.
 """
 
 from __future__ import annotations

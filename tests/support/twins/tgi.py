@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from hubbub.core.types import Request
 from support.twins.twin import SEQUENCES, WINDOW, Refused, Twin
 
 
@@ -40,12 +41,20 @@ class TGITwin(Twin):
         if body["model"] not in ("tgi", *self.adapters):
             words = f"Input validation error: adapter {body['model']} not found"
             raise Refused(422, _error(words, "validation"))
+        if "value" not in body.get("response_format", {"value": None}):
+            raise Refused(422, _error("response_format: missing field `value`", "validation"))
         self._most = body.get("max_tokens") or 1
         messages, partial = body["messages"], ""
         if messages[-1]["role"] == "assistant":
             *messages, last = messages
             partial = last["content"]
         return messages, partial
+
+    def _request(self, body: dict[str, Any], messages: list[dict[str, Any]], partial: str) -> Request:
+        grammar = body.get("response_format")
+        if grammar is not None:
+            body = body | {"response_format": {"type": grammar["type"], grammar["type"]: grammar["value"]}}
+        return super()._request(body, messages, partial)
 
     def too_long(self, tokens: int) -> str:
         return (

@@ -122,6 +122,9 @@ class Twin:
                 max_tokens=body.get("max_tokens"),
                 seed=body.get("seed"),
                 stop=(stop,) if isinstance(stop, str) else tuple(stop),
+                response_format=body.get("response_format"),
+                tools=tuple(body.get("tools") or ()),
+                tool_choice=body.get("tool_choice"),
             ),
             partial=partial,
         )
@@ -154,9 +157,9 @@ class Twin:
                 assert request.transport is not None
                 request.transport.abort()
                 return response
-            await self.write(response, self.event(body, {"content": chunk.text}))
+            await self.write(response, self.event(body, _delta(chunk)))
             chunk = await chunks.get()
-        await self.write(response, self.event(body, {"content": chunk.text}, _FINISH[chunk.finish]))
+        await self.write(response, self.event(body, _delta(chunk), _FINISH[chunk.finish]))
         if chunk.usage is not None and (body.get("stream_options") or {}).get("include_usage"):
             await self.write(
                 response, {"object": "chat.completion.chunk", "choices": [], "usage": self.usage(chunk.usage)}
@@ -176,6 +179,15 @@ class Twin:
 
     async def write(self, response: web.StreamResponse, event: Mapping[str, Any]) -> None:
         await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+
+def _delta(chunk: Chunk) -> dict[str, Any]:
+    """Of a tool call, name and id come once, with the first piece."""
+    if chunk.tool is None:
+        return {"content": chunk.text}
+    tool = chunk.tool
+    function = {"name": tool.name or None, "arguments": tool.arguments}
+    return {"tool_calls": [{"id": tool.call_id or None, "index": tool.index, "type": "function", "function": function}]}
 
 
 def _largest(message: str) -> int:

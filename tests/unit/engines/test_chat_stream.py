@@ -93,6 +93,11 @@ def test_an_error_in_mid_stream_keeps_its_kind() -> None:
         heard(b"data: " + msgspec.json.encode({"error": error}) + b"\n\n")
 
 
+def test_fastchats_word_for_an_error() -> None:
+    with pytest.raises(EngineError, match="CUDA out of memory"):
+        heard(b'data: {"text": "CUDA out of memory", "error_code": 50002}\n\ndata: [DONE]\n\n')
+
+
 def test_an_abort_can_be_tried_again() -> None:
     with pytest.raises(EngineUnavailable):
         heard(event({"content": "a"}) + event({}, "abort"))
