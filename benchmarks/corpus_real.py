@@ -31,7 +31,7 @@ from typing import Any
 import psutil
 
 from benchmarks.table import stamp, write
-from hubbub.cli.corpus_source import SPARE
+from hubbub.cli.corpus_engine import SPARE
 from hubbub.corpus.client import body_of
 from hubbub.corpus.items import Items
 from hubbub.corpus.reading import Reading
@@ -121,9 +121,11 @@ def measured(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     bodies_of(bodies)
     alone, whole = Turns(), Turns()
     for number in range(options.rounds):
-        turn = [lambda: offline(bodies, options, alone), lambda: corpus(folder, options, whole)]
-        for work in turn if number % 2 == 0 else reversed(turn):
-            work()
+        for way in (alone, whole) if number % 2 == 0 else (whole, alone):
+            if way is alone:
+                offline(bodies, options, alone)
+            else:
+                corpus(folder, options, whole)
             print(f"offline {alone.rates} corpus {whole.rates} tokens/s", flush=True)
     found = verify(folder)
     if found.faults:

@@ -80,8 +80,8 @@ class Repetitive(Engine):
         if "umbered list" in prompt or "нумерованный" in prompt:
             picked = [all_sentences[start + rng.randrange(size)] for _ in range(PHRASES)]
             return "\n".join(f"{number}. {phrase}" for number, phrase in enumerate(picked, 1))
-        picked = sorted(rng.randrange(size) for _ in range(SENTENCES))  # whoever repeats himself keeps to the order
-        return " ".join(all_sentences[start + place] for place in picked)
+        places = sorted(rng.randrange(size) for _ in range(SENTENCES))  # whoever repeats himself keeps to the order
+        return " ".join(all_sentences[start + place] for place in places)
 
 
 async def serve() -> None:

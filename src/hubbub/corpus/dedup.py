@@ -263,6 +263,6 @@ class _Near:
 
     def _places(self, rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """(..., 128 bytes) -> (..., bands): the bucket of each band, and the tag it has there."""
-        hashed = rows.view(self._type) * _SPREAD
+        hashed = rows.view(self._type).astype(np.uint64, copy=False) * _SPREAD
         buckets = (hashed >> np.uint64(self._shift)).astype(np.int64) + self._starts
         return buckets, (hashed >> np.uint64(self._shift - 8)).astype(np.uint8)
