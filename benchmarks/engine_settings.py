@@ -55,7 +55,7 @@ LOAD_S = 8.0
 LEAST_NOISE = 0.03
 """Of the speed: less than this is never called a difference."""
 FEW_ROUNDS, FEW_NOISE = 3, 0.21
-"""With fewer rounds, less than this is not: what one and the same setting was seen to stray from itself (0.83 to 1.21)."""
+"""With fewer rounds, less than this is not: what one setting was seen to stray from itself (0.83 to 1.21)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +222,8 @@ def table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
         f"of which are shared, {options.tokens} tokens a chat, greedy. Tokens a second over those of the base (batched "
         "tokens 256, split-fuse, all cores, KV u8 for 40,000 tokens, the engine's own precision, prefix cache on, the "
         "GGUF as it is), run in turn: median (lowest to highest; rounds). Above 1 is faster. **Bold** where the median "
-        f"is farther from 1 than the base ever was from itself, and than {LEAST_NOISE:.0%} ({FEW_NOISE:.0%} with fewer than "
-        f"{FEW_ROUNDS} rounds); all else is noise."
+        f"is farther from 1 than the base ever was from itself, and than {LEAST_NOISE:.0%} ({FEW_NOISE:.0%} with "
+        f"fewer than {FEW_ROUNDS} rounds); all else is noise."
     )
     title = f"# Settings of the embedded engine ({options.model.name})"
     head = "| setting | " + " | ".join(f"{n} chats" for n in options.chats) + " | TTFT at most chats |"
