@@ -364,8 +364,8 @@ class OwnPrefixes(Prefixes):
 
     async def test_another_user_finds_nothing(self, subject: Subject) -> None:
         rules = " ".join(f"Rule {i}: be just to number {i}." for i in range(60))
-        first = await answer(subject, ask(subject, "a", "Hello.", system=rules, user="anna"))
-        other = await answer(subject, ask(subject, "b", "Hello.", system=rules, user="boris"))
+        first = await answer(subject, ask(subject, "a", "Hello.", system=rules, user="clara"))
+        other = await answer(subject, ask(subject, "b", "Hello.", system=rules, user="denis"))
         assert (cached(first), cached(other)) == (0, 0)
 
 
