@@ -25,7 +25,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 async def test_shards_are_converted_as_they_close_through_a_kill(tmp_path: Path) -> None:
-    recipe, out = write_recipe(tmp_path, target="1500KB"), tmp_path / "out"
+    recipe, out = write_recipe(tmp_path, target="900KB"), tmp_path / "out"
     async with engine() as url:
         process = await begin("run", str(recipe), "--out", str(out), "--engine", url, "--parquet", "--json-lines")
         while not any(out.glob("shard-*.parquet")):
