@@ -55,13 +55,13 @@ def test_found_at_any_size_with_either_width_of_band(near: float) -> None:
 
 
 def test_restored_in_any_portions_it_decides_the_same() -> None:
-    spec = DedupSpec(near=0.6, window=550)
-    texts = [prose(number, 24) for number in range(600)]
+    spec = DedupSpec(near=0.6, window=1200)
+    texts = [prose(number, 24) for number in range(1300)]
     one = filled(spec, texts)
     signatures = [one.signature(text) for text in texts]
     asked = [one.signature(text.replace("a", "e", 2)) for text in texts]
     answers = [one.check(signature) for signature in asked]
-    for portion in (1, 70, 600):
+    for portion in (1, 70, 1300):
         again = Deduper(spec)
         for first in range(0, len(signatures), portion):
             again.restore(signatures[first : first + portion])
