@@ -45,8 +45,7 @@ from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
 from hubbub.runtime.telemetry import Telemetry, render
-from hubbub.settings import KeysMode, Settings
-from hubbub.store.config import StoreConfig
+from hubbub.settings import KeysMode, Settings, data_folder
 from hubbub.store.keys_sqlite import FILE as KEYS_FILE
 from hubbub.store.keys_sqlite import SqliteKeyStore
 from hubbub.store.open import open_store
@@ -190,16 +189,6 @@ def _log_of(engine: Engine) -> Path | None:
     return engine.supervisor.log.path if isinstance(engine, Supervised) else None
 
 
-def data_folder(settings: Settings) -> Path:
-    """Made where it is missing. Raises ConfigError."""
-    data = Path(settings.server.data)
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"server.data: the folder {data} cannot be made: {error.strerror}") from None
-    return data
-
-
 async def build(settings: Settings, doors: Doors | None = None, weights: dict[str, float] | None = None) -> App:
     """Open the store and make every part; nothing is started yet. Raises ConfigError or StorageError.
 
@@ -212,7 +201,7 @@ async def build(settings: Settings, doors: Doors | None = None, weights: dict[st
     kinds = {spec.id: spec.kind for spec in asked}
     clock, telemetry = SystemClock(), Telemetry()
     scheduling = settings.scheduler if weights is None else replace(settings.scheduler, user_weights=weights)
-    store = await open_store(placed(settings.store, data))
+    store = await open_store(settings.store.within(data))
     dispatcher = Dispatcher(engines, Scheduler(scheduling), clock, telemetry, settings.dispatcher)
     hub = Hub(store, dispatcher, clock, telemetry, settings.hub)
     chats = Chats(store, clock, random_id, hub.busy, hub.feeds)
@@ -254,11 +243,6 @@ def _desk_config(settings: Settings) -> DeskConfig:
     limits = settings.limits
     bounds = Bounds(settings.gateway.max_body_bytes, limits.max_batch_lines)
     return DeskConfig(limits.max_file_bytes, limits.max_files_per_user, limits.max_batches_per_user, bounds)
-
-
-def placed(config: StoreConfig, data: Path) -> StoreConfig:
-    """The store's config with its file in the data folder, unless it names a place of its own."""
-    return config if config.in_memory else replace(config, path=str(data / config.path))
 
 
 def engine_specs(settings: Settings, logs: Path) -> list[EngineSpec]:

@@ -28,9 +28,8 @@ from hubbub.engines.catalog import KINDS
 from hubbub.engines.config import EngineTable, check_names
 from hubbub.engines.kinds import ENVIRONMENTS
 from hubbub.engines.openvino import OpenVINOConfig
-from hubbub.gateway.config import GatewayConfig
+from hubbub.gateway.config import GatewayConfig, OidcConfig
 from hubbub.gateway.limits import LimitsConfig, QuotaConfig
-from hubbub.gateway.oidc import OidcConfig
 from hubbub.planner.live import PlannerConfig
 from hubbub.runtime.dispatcher import DispatcherConfig
 from hubbub.runtime.hub import HubConfig
@@ -123,6 +122,16 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
+
+
+def data_folder(settings: Settings) -> Path:
+    """Made where it is missing. Raises ConfigError."""
+    data = Path(settings.server.data)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"server.data: the folder {data} cannot be made: {error.strerror}") from None
+    return data
 
 
 def load(

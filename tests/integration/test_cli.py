@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,23 +11,11 @@ from pathlib import Path
 import pytest
 
 from hubbub import __version__
-
-
-def hubbub(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
-    return subprocess.run(
-        [sys.executable, "-m", "hubbub", *arguments],
-        cwd=cwd,
-        env=inherited | {"COLUMNS": "200", "HF_HUB_OFFLINE": "1"} | environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+from support.command import COMMAND, alone, environ, hubbub
 
 
 def test_version_and_help(tmp_path: Path) -> None:
-    assert hubbub("version", cwd=tmp_path).stdout == f"{__version__}\n"
+    assert alone("version", cwd=tmp_path).stdout == f"{__version__}\n"
     told = hubbub("--help", cwd=tmp_path)
     assert told.returncode == 0
     for command in ("serve", "demo", "doctor", "engine", "store", "config", "version"):
@@ -53,7 +40,7 @@ def test_help_loads_neither_engine_nor_server(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    done = hubbub(*arguments, cwd=tmp_path)
+    done = alone(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -65,7 +52,7 @@ def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = hubbub("serve", "--engine", "simulated", "--port", str(port), cwd=tmp_path)
+        done = alone("serve", "--engine", "simulated", "--port", str(port), cwd=tmp_path)
         examined = hubbub("doctor", "--engine", "simulated", "--port", str(port), "--json", cwd=tmp_path)
     assert done.returncode == 2
     assert f"127.0.0.1:{port}" in done.stderr
@@ -148,9 +135,7 @@ def test_engine_list_without_a_server_tells_the_kinds_and_how_to_start_one(tmp_p
 
 def test_engines_of_a_running_server(tmp_path: Path) -> None:
     (tmp_path / "hubbub.toml").write_text('[server]\nport = 0\n[engines.sim]\nkind = "simulated"\nreplicas = 2\n')
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
-    argv = [sys.executable, "-m", "hubbub", "serve"]
-    server = subprocess.Popen(argv, cwd=tmp_path, env=inherited, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([*COMMAND, "serve"], cwd=tmp_path, env=environ(), stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
         url = server.stdout.readline().split()[-1]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,28 +15,10 @@ import aiohttp
 import psutil
 import pytest
 
+from support.command import COMMAND, alone, asked, environ, good
+
 ENGINE_SECRET = "canary-of-the-engine-0123456789"  # noqa: S105 - what is looked for
 FAST = ("--engine", "simulated", "--port", "0")
-
-
-def environ(**more: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
-    return inherited | {"COLUMNS": "200", "HF_HUB_OFFLINE": "1"} | more
-
-
-async def hubbub(*arguments: str, cwd: Path, **more: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hubbub", *arguments, cwd=cwd, env=environ(**more),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), err.decode()
-
-
-async def good(*arguments: str, cwd: Path) -> str:
-    code, out, err = await hubbub(*arguments, cwd=cwd)
-    assert code == 0, err
-    return out
 
 
 @asynccontextmanager
@@ -47,9 +27,8 @@ async def serving(cwd: Path, *arguments: str, **more: str) -> AsyncIterator[tupl
     log = cwd / "server.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hubbub", "serve", *FAST, *arguments, cwd=cwd, env=environ(**more),
-            stdout=output, stderr=output,
-        )  # fmt: skip
+            *COMMAND, "serve", *FAST, *arguments, cwd=cwd, env=environ(**more), stdout=output, stderr=output
+        )
     try:
         async with asyncio.timeout(60):
             while "Hubbub is ready on " not in log.read_text():
@@ -121,19 +100,19 @@ async def test_list_show_users_and_weights(tmp_path: Path) -> None:
     ],
 )
 async def test_a_fault_is_one_line(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    code, _, err = await hubbub("keys", *arguments, cwd=tmp_path)
-    assert code == 2
-    assert says in err
-    assert err.splitlines()[-1].startswith("hubbub: ")
+    done = await asked("keys", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("hubbub: ")
 
 
 async def test_a_name_that_is_none_or_two(tmp_path: Path) -> None:
     for _ in range(2):
         await good("keys", "create", "--label", "twin", cwd=tmp_path)
     for name, says in (("nobody", "there is no key 'nobody'"), ("twin", "2 keys have the label 'twin'")):
-        code, _, err = await hubbub("keys", "revoke", name, cwd=tmp_path)
-        assert code == 2
-        assert says in err
+        done = await asked("keys", "revoke", name, cwd=tmp_path)
+        assert done.returncode == 2
+        assert says in done.stderr
 
 
 # Beyond loopback ---------------------------------------------------------------------------------------------------
@@ -153,11 +132,11 @@ async def test_serve_does_not_listen_to_the_network_without_a_key(
 ) -> None:
     if arguments[1] == "::" and not socket.has_ipv6:
         arguments = ("--host", "0.0.0.0")
-    code, _, err = await hubbub("serve", *FAST, *arguments, cwd=tmp_path)
-    assert code == 2
-    assert says in err
-    assert "hubbub keys create" in err
-    assert "--open-to-everyone" in err
+    done = await asyncio.to_thread(alone, "serve", *FAST, *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "hubbub keys create" in done.stderr
+    assert "--open-to-everyone" in done.stderr
 
 
 async def test_the_first_start_on_the_network_prints_the_code_that_makes_an_admin(tmp_path: Path) -> None:
@@ -192,9 +171,9 @@ async def test_serve_listens_to_the_network_with_a_key_or_when_told(tmp_path: Pa
 
 
 async def test_pages_of_every_site_need_keys(tmp_path: Path) -> None:
-    code, _, err = await hubbub("serve", *FAST, cwd=tmp_path, HUBBUB_GATEWAY_CORS_ORIGINS="*")
-    assert code == 2
-    assert "any web page could read your chats" in err
+    done = await asyncio.to_thread(alone, "serve", *FAST, cwd=tmp_path, HUBBUB_GATEWAY_CORS_ORIGINS="*")
+    assert done.returncode == 2
+    assert "any web page could read your chats" in done.stderr
 
 
 # Secrets -----------------------------------------------------------------------------------------------------------
@@ -219,7 +198,7 @@ async def test_no_secret_is_written_or_shown_anywhere(tmp_path: Path) -> None:
                 ("GET", "/health", None),
                 ("GET", "/openapi.json", None),
             ):
-                await asked(http, method, url + path, secret, body, seen)
+                await answered(http, method, url + path, secret, body, seen)
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         seen += [" ".join(process.cmdline()) for process in family]
         for name in ("list", "users"):
@@ -235,7 +214,7 @@ async def test_no_secret_is_written_or_shown_anywhere(tmp_path: Path) -> None:
             assert [text[:80] for text in seen if canary in text] == []
 
 
-async def asked(http: aiohttp.ClientSession, method: str, url: str, secret: str, body: Any, seen: list[str]) -> None:
+async def answered(http: aiohttp.ClientSession, method: str, url: str, secret: str, body: Any, seen: list[str]) -> None:
     headers = {"Authorization": f"Bearer {secret}"}
     async with http.request(method, url, json=body, headers=headers) as response:
         seen.append(await response.text() + str(response.headers))
@@ -243,7 +222,7 @@ async def asked(http: aiohttp.ClientSession, method: str, url: str, secret: str,
 
 async def test_a_secret_of_the_wrong_type_is_not_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "hubbub.toml").write_text(f'[engine]\napi_key = ["{ENGINE_SECRET}"]\n')
-    code, out, err = await hubbub("config", "show", cwd=tmp_path)
-    assert code == 2
-    assert "engine.api_key" in err
-    assert ENGINE_SECRET not in out + err
+    done = await asked("config", "show", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "engine.api_key" in done.stderr
+    assert ENGINE_SECRET not in done.stdout + done.stderr

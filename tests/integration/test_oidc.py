@@ -13,7 +13,8 @@ import pytest
 
 from hubbub.core.keys import User
 from hubbub.core.types import UserId
-from hubbub.gateway.oidc import IdentityProvider, OidcConfig
+from hubbub.gateway.config import OidcConfig
+from hubbub.gateway.oidc import IdentityProvider
 from hubbub.runtime.clock import SystemClock, VirtualClock
 from support.keys import Locked, a_key, locked
 from support.provider import CLIENT, SECRET, OpenIdProvider, provider

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hubbub.app import data_folder, placed
 from hubbub.cli.chats_server import download, upload
 from hubbub.cli.chats_view import progress
 from hubbub.core.errors import ConfigError, StorageError
@@ -16,6 +15,7 @@ from hubbub.exchange.exporting import Exporter, Format
 from hubbub.exchange.importing import Importer, Report
 from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.hub import random_id
+from hubbub.settings import data_folder
 from hubbub.store.open import open_store
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Here:
 
     async def _opened(self) -> Store:
         try:
-            return await open_store(placed(self._settings.store, data_folder(self._settings)))
+            return await open_store(self._settings.store.within(data_folder(self._settings)))
         except StorageError as error:
             if "another Hubbub" not in error.message:
                 raise
@@ -77,7 +77,7 @@ class Here:
         folder = Path(self._settings.server.data)
         if not folder.is_dir():
             raise ConfigError(f"server.data: there is no folder {folder}; name it with --data")
-        store = await open_store(replace(placed(self._settings.store, folder), read_only=True))
+        store = await open_store(replace(self._settings.store.within(folder), read_only=True))
         try:
             async for piece in Exporter(store).every(self._user, Format(form), map(ChatId, chats)):
                 target.write(piece.name, piece.data)

@@ -226,9 +226,8 @@ async def _ask(
     data: str | None, config: Path | None, question: Callable[[KeyStore], Awaitable[Told]], *, make: bool
 ) -> Told:
     """What the key store of the configured data folder answers. Raises ConfigError where there is none."""
-    from hubbub.app import data_folder
     from hubbub.core.errors import ConfigError
-    from hubbub.settings import load
+    from hubbub.settings import data_folder, load
     from hubbub.store.keys_sqlite import FILE, SqliteKeyStore
 
     settings = load({"server.data": data}, file=config).settings

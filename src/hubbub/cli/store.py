@@ -56,7 +56,6 @@ def _asked(data: str | None, config: Path | None, question: Callable[[Store], Aw
 async def _ask(data: str | None, config: Path | None, question: Callable[[Store], Awaitable[Told]]) -> Told:
     from dataclasses import replace
 
-    from hubbub.app import placed
     from hubbub.core.errors import ConfigError
     from hubbub.settings import load
     from hubbub.store.open import open_store
@@ -69,7 +68,7 @@ async def _ask(data: str | None, config: Path | None, question: Callable[[Store]
         )
     if not folder.is_dir():
         raise ConfigError(f"server.data: there is no folder {folder}; name it with --data")
-    store = await open_store(replace(placed(settings.store, folder), read_only=True))
+    store = await open_store(replace(settings.store.within(folder), read_only=True))
     try:
         return await question(store)
     finally:

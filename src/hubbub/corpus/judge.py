@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 
 from hubbub.corpus.answers import RejectedAnswer, shares, whole_sentences
-from hubbub.corpus.dedup import Deduper
 from hubbub.corpus.diversity import EpochStats, Measures, measured
 from hubbub.corpus.items import Items, Outcome, Said, WorkItem
 from hubbub.corpus.links import placed as with_places
@@ -124,6 +123,8 @@ class Judge:
 
     def __init__(self, recipe: Recipe) -> None:
         """Raises CustomFault for a custom filter that cannot be loaded."""
+        from hubbub.corpus.dedup import Deduper  # brings numpy along, which a server without a corpus has no use for
+
         self.recipe = recipe
         self.next_place = 0
         self.totals = Totals()

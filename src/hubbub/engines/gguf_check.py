@@ -11,8 +11,6 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
 from hubbub.core.errors import ConfigError
 
 _MAGIC = b"GGUF"
@@ -89,6 +87,8 @@ class _Reader:
 
     def _end_of_tensors(self, count: int, alignment: int) -> int:
         """Where the last tensor ends, in bytes from the start of the file."""
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType  # brings numpy along
+
         furthest = 0
         for _ in range(count):
             self._text()

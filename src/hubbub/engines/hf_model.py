@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubbub.core.errors import ConfigError
-from hubbub.engines.gguf_folder import hugging_face_folder
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
 
@@ -48,6 +47,8 @@ def model_of(spec: EngineSpec) -> Model:
             f"model {spec.model}: {spec.kind} reads no OpenVINO models; take a Hugging Face folder", param="model"
         )
     if found.kind is ModelKind.GGUF:
+        from hubbub.engines.gguf_folder import hugging_face_folder  # brings numpy along
+
         folder = hugging_face_folder(found.path, spec.environments.expanduser().absolute().parent / "models")
         log.warning("model %s: as a Hugging Face folder in %s", found.name, folder, extra={"action": "model"})
     config = json.loads((folder / "config.json").read_text("utf-8"))

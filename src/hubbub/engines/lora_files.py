@@ -15,12 +15,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from hubbub.core.errors import ConfigError
 from hubbub.engines.openvino_server.gguf_header import read_header
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 GGUF_ADAPTERS = (
@@ -167,6 +168,7 @@ def _alpha(name: str, folder: Path) -> tuple[float, float]:
 
 def _tensors(name: str, folder: Path, base: _Base) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     import gguf
+    import numpy as np
 
     numbers = {kind: number for number, kind in gguf.MODEL_ARCH_NAMES.items()}
     names = gguf.get_tensor_name_map(numbers[base.architecture], base.layers)
@@ -188,6 +190,8 @@ def _permuted(rows: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
 def read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Tensors by name, as float32. Format: https://github.com/huggingface/safetensors#format. numpy has no bfloat16,
     which most adapters are in."""
+    import numpy as np
+
     header, start = _safetensors_header(path)
     data = path.read_bytes()
     for name, entry in header.items():

@@ -15,20 +15,10 @@ from typing import TypeVar
 
 import huggingface_hub
 from huggingface_hub import constants
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
 
 from hubbub.core.errors import ConfigError
 
 T = TypeVar("T")
-
-_HTTP_ERROR: type[BaseException] = HfHubHTTPError.__mro__[1]
-"""The base error of the HTTP library underneath, which is another one in each major version."""
 
 QUANTS = ("Q8_0", "Q4_K_M", "Q6_K", "Q5_K_M", "Q4_0", "Q4_1", "BF16", "F16")
 """What is taken when a repository has several files, best first: Q8_0 is next to lossless and fast on CPUs."""
@@ -96,7 +86,7 @@ def download(repo: str, wanted: str, access: HubAccess) -> Path:
                 allow_patterns=IR_FILES,
             )
             return Path(found)
-    except (_HTTP_ERROR, OSError) as fault:
+    except (_http_error(), OSError) as fault:
         raise HubUnreachable(f"the download of {repo} from {access.address} broke off ({_words(fault)})") from fault
     raise ConfigError(_nothing_fits(repo, names, wanted), param="model")
 
@@ -119,7 +109,23 @@ def _is_quant(name: str, quant: str) -> bool:
     return re.search(rf"(^|[-._/]){re.escape(quant)}\.gguf$", name, re.IGNORECASE) is not None
 
 
+def _http_error() -> type[BaseException]:
+    """The base error of the HTTP library underneath, which is another one in each major version. Loaded when the hub is
+    asked: a command that needs no model does not wait for it."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__mro__[1]
+
+
 def _files_of(repo: str, access: HubAccess) -> list[str]:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
     api = huggingface_hub.HfApi(endpoint=access.endpoint)
 
     def ask() -> list[str]:
@@ -141,7 +147,7 @@ def _files_of(repo: str, access: HubAccess) -> list[str]:
         raise HubUnreachable("HF_HUB_OFFLINE is set") from fault
     except HfHubHTTPError as fault:
         raise HubUnreachable(f"{access.address} refuses ({_words(fault)})") from fault
-    except (_HTTP_ERROR, OSError) as fault:
+    except (_http_error(), OSError) as fault:
         raise HubUnreachable(f"{access.address} does not answer ({_words(fault)})") from fault
 
 

@@ -16,19 +16,19 @@ import hmac
 import logging
 import secrets
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from hubbub.core.errors import EngineUnavailable, Forbidden, Unauthorized
-from hubbub.gateway.config import words
+from hubbub.gateway.config import OidcConfig, words
 from hubbub.ports import Clock
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 T = TypeVar("T")
 
@@ -40,39 +40,6 @@ MOST_BYTES = 1 << 20
 LEEWAY_S = 60
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Signatures with a published key. Not those with a shared secret, and never none."""
-
-
-@dataclass(frozen=True, slots=True)
-class OidcConfig:
-    """Without ``issuer`` nobody comes in so. Raises ValueError."""
-
-    issuer: str = field(default="", metadata={"help": "address of the identity provider; empty: none"})
-    client_id: str = field(default="", metadata={"help": "what the provider calls this server"})
-    client_secret: str = field(
-        default="", repr=False, metadata={"help": "its secret there; empty for a public client", "secret": True}
-    )
-    name: str = field(default="Single sign-on", metadata={"help": "what the button says"})
-    scopes: str = field(default="openid profile email", metadata={"help": "what is asked for, openid among it"})
-    claim: str = field(
-        default="preferred_username", metadata={"help": "the claim that names a user: preferred_username, email, sub"}
-    )
-    make_users: bool = field(
-        default=False, metadata={"help": "let in everybody whom the provider knows; else only whom an admin has made"}
-    )
-    admins: str = field(default="", metadata={"help": "users who are admins when they come in so, comma-separated"})
-    redirect: str = field(
-        default="", metadata={"help": "https://NAME/auth/oidc/callback; empty: by the host that the browser asked"}
-    )
-
-    def __post_init__(self) -> None:
-        if self.issuer and not self.issuer.startswith(
-            ("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")
-        ):
-            raise ValueError(f"issuer is {self.issuer!r}; it has to begin with https://")
-        if self.issuer and not self.client_id:
-            raise ValueError("client_id is missing: issuer is given")
-        if "openid" not in self.scopes.split():
-            raise ValueError("scopes has to have openid among it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +140,9 @@ class IdentityProvider:
 
     async def _checked(self, token: str, nonce: str) -> dict[str, Any]:
         """Its claims. Raises Unauthorized."""
+        from joserfc import jwt  # only where people sign in so: cryptography is long to load
+        from joserfc.errors import JoseError
+
         issuer = (await self._discover()).issuer
         registry = jwt.JWTClaimsRegistry(
             now=lambda: int(self._clock.wall()),
@@ -216,6 +186,9 @@ class IdentityProvider:
 
     async def _published(self, *, again: bool) -> KeySet:
         """The provider's keys; ``again``: read anew, as it may have changed them. Raises EngineUnavailable."""
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
         where = (await self._discover()).jwks_uri
         async with self._reading:
             if self._keys is None or again:

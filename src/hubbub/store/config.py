@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -71,3 +71,7 @@ class StoreConfig:
     @property
     def file(self) -> Path:
         return Path(self.path).expanduser()
+
+    def within(self, folder: Path) -> StoreConfig:
+        """With its file in ``folder``, unless it names a place of its own or keeps nothing."""
+        return self if self.in_memory else replace(self, path=str(folder / self.path))
