@@ -47,7 +47,7 @@ def hubbub(*arguments: str, cwd: Path, **more: str) -> Done:
             command.main()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return Done(arguments, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]
+    return Done(arguments, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
 async def asked(*arguments: str, cwd: Path, **more: str) -> Done:
