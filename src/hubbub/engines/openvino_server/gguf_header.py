@@ -15,6 +15,7 @@ from typing import Any
 from hubbub.core.errors import ConfigError
 
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
@@ -57,5 +58,16 @@ class _Cursor:
             item, count = self._take("IQ")
             if item in _SCALARS:
                 return list(self._take(f"{count}{_SCALARS[item]}"))
-            return [self._value(item) for _ in range(count)]
+            return self._texts(count) if item == _STRING else [self._value(item) for _ in range(count)]
         return self._take(_SCALARS[kind])[0]
+
+    def _texts(self, count: int) -> list[str]:
+        """As ``_text`` each, at a third of its time: vocabularies and merges are hundreds of thousands."""
+        data, at, unpack = self._data, self._at, _LENGTH.unpack_from
+        texts = []
+        for _ in range(count):
+            start = at + _LENGTH.size
+            at = start + unpack(data, at)[0]
+            texts.append(data[start:at].decode("utf-8"))
+        self._at = at
+        return texts
