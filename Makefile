@@ -9,7 +9,7 @@ BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
 QUICK := tests/unit tests/property tests/contract
 SERVERS := tests/integration tests/chaos
-PAGE := tests/acceptance/test_page_chats.py tests/acceptance/test_page_doors.py tests/acceptance/test_page_exchange.py
+PAGE := $(addprefix tests/acceptance/test_page_,chats.py doors.py exchange.py corpus.py)
 USERS := tests/acceptance $(addprefix --ignore=,$(PAGE))
 DEMO_FLAGS ?=
 
@@ -107,7 +107,7 @@ bench-bulk: .venv/.installed ## bulk beside 50 chats on the real engine, some 8 
 	@$(BIN)/python -m benchmarks.bulk_beside_chats
 
 page-shots: dev chromium ## pictures of the page for docs/ (docs/img/page), light and dark
-	@PAGE_SHOTS=docs/img/page $(BIN)/pytest tests/acceptance/test_page_doors.py tests/acceptance/test_page_exchange.py
+	@PAGE_SHOTS=docs/img/page $(BIN)/pytest tests/acceptance/test_page_doors.py tests/acceptance/test_page_exchange.py tests/acceptance/test_page_corpus.py
 
 bench-page: .venv/.dev-installed ## the page in a browser: bytes, first paint, frames of the wall, memory (MINUTES=3)
 	@$(BIN)/python -m benchmarks.page --minutes $(or $(MINUTES),3)

@@ -123,6 +123,9 @@ function colour(place: HTMLElement, token: string): string {
   return found;
 }
 
+/** Without a label below it the axis needs less than uPlot leaves for it. */
+const X_AXIS_PX = 30;
+
 function optionsOf(props: ChartProps, place: HTMLElement, onPoint: (index: number | null | undefined) => void): uPlot.Options {
   const soft = colour(place, "--text-soft");
   const grid = { stroke: colour(place, "--line"), width: 1 };
@@ -130,9 +133,9 @@ function optionsOf(props: ChartProps, place: HTMLElement, onPoint: (index: numbe
   const axis = { stroke: soft, grid, ticks: grid, font };
   const say = (shown: ((value: number) => string) | undefined) => (_: unknown, values: number[]): string[] =>
     values.map((value) => (value === null ? "" : (shown ?? number)(value)));
-  const below = props.xLabel ? { label: props.xLabel, labelFont: font, labelSize: 20 } : {};
+  const below = props.xLabel ? { label: props.xLabel, labelFont: font, labelSize: 20 } : { size: X_AXIS_PX };
   const xAxis: uPlot.Axis = props.time
-    ? { ...axis, space: 84, values: (_: unknown, values: number[]) => values.map(clock) }
+    ? { ...axis, ...below, space: 84, values: (_: unknown, values: number[]) => values.map(clock) }
     : { ...axis, ...below, values: say(props.xShown) };
   const floor = props.yMin;
   return {
