@@ -3,11 +3,12 @@
 Each visit is one of a browser that knows nothing yet. First paint is Chromium's first contentful paint; the page is
 ready when its box to write in is there. Bytes are those of the bodies as they were sent, compressed. A chat of 2,000
 messages is open when its last message is on the screen. On the wall every tile is written to by the
-simulated engine, at 10 tokens/s and beyond 200 tiles at what makes 2,000 tokens/s of all; what came of it is told. A
+simulated engine, at 10 tokens/s where ``--rate`` of all allows it; what came of it is told. A
 frame is late that comes more than 33 ms after the one before. Memory is what the page's JavaScript
 holds after a collection, and what the process that draws it has resident, with 200 answers being written all the time.
 
-usage: python -m benchmarks.page [--visits 7] [--tiles 50 200 500] [--seconds 10] [--minutes 3] [--note "what else ran"]
+usage: python -m benchmarks.page [--visits 7] [--tiles 50 200 500] [--seconds 10] [--minutes 3] [--rate 2000]
+                                [--note "what else ran"]
        python -m benchmarks.page --other NAME=URL=SELECTOR   (another page: first paint, ready, bytes)
        Needs `make dev` and Chromium. Each run replaces the parts that it has measured.
 """
@@ -52,8 +53,6 @@ FLAGS = (
     "--enable-precise-memory-info",
 )
 ITL_MS = 100
-MOST_TOKENS_S = 2000
-"""Of all tiles: server, engine and browser share the machine, and what they cannot keep up with is no measurement."""
 FLAGS_OF_ENGINE = (
     "--itl-ms {itl_ms:.0f} --output-median 100000 --output-sigma 0 --context-window 200000"
     " --max-sequences 512 --kv-tokens 20000000"
@@ -124,11 +123,10 @@ async def visit(found: Browser, url: str, box: str = BOX) -> AsyncIterator[Page]
 
 
 @contextlib.asynccontextmanager
-async def server(streams: int = STREAMS) -> AsyncIterator[str]:
-    """Of a size for so many answers at once."""
+async def server(itl_ms: float = ITL_MS) -> AsyncIterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="hubbub-page-"))
     config = folder / "hubbub.toml"
-    config.write_text(CONFIG.format(itl_ms=max(ITL_MS, 1000 * streams / MOST_TOKENS_S)))
+    config.write_text(CONFIG.format(itl_ms=itl_ms))
     flags = ["--port", "0", "--data", str(folder / "data"), "--config", str(config), "--engine", "simulated"]
     running = await ServerProcess.launch(flags, folder / "server.log")
     try:
@@ -162,12 +160,17 @@ async def ours(found: Browser, options: argparse.Namespace) -> dict[str, Any]:
     if options.tiles:
         told["wall"] = []
     for tiles in options.tiles:
-        async with server(tiles) as url:
+        async with server(pace(tiles, options.rate)) as url:
             told["wall"].append(await wall(found, url, tiles, options.seconds))
     if options.minutes:
-        async with server() as url:
+        async with server(pace(STREAMS, options.rate)) as url:
             told["memory"] = await memory(found, url, options.minutes)
     return told
+
+
+def pace(streams: int, rate: float) -> float:
+    """Milliseconds between tokens of one answer."""
+    return max(ITL_MS, 1000 * streams / rate)
 
 
 async def first_visits(found: Browser, url: str, visits: int, box: str) -> dict[str, float]:
@@ -289,7 +292,7 @@ async def output_rate(url: str) -> float | None:
 
 async def memory(found: Browser, url: str, minutes: float) -> dict[str, Any]:
     """A sample every 20 seconds."""
-    samples: list[dict[str, float]] = []
+    samples: list[dict[str, float | None]] = []
     async with streams(url, STREAMS, RAMP_MS / 1000 + 60 * minutes), visit(found, f"{url}/wall") as page:
         session = await page.context.new_cdp_session(page)
         await all_written(page, STREAMS)
@@ -299,8 +302,15 @@ async def memory(found: Browser, url: str, minutes: float) -> dict[str, Any]:
             heap = await page.evaluate("() => performance.memory.usedJSHeapSize")
             nodes = await page.evaluate("() => document.querySelectorAll('*').length")
             samples.append(
-                {"s": round(at), "heap_mb": round(heap / 1e6, 1), "rss_mb": round(renderer() / 1e6), "elements": nodes}
+                {
+                    "s": round(at),
+                    "heap_mb": round(heap / 1e6, 1),
+                    "rss_mb": round(renderer() / 1e6),
+                    "elements": nodes,
+                    "tokens_s": await output_rate(url),
+                }
             )
+            print(f"{at / 60:.1f} of {minutes:g} min: {samples[-1]}", flush=True)
             await asyncio.sleep(20)
     return {"streams": STREAMS, "minutes": minutes, "samples": samples}
 
@@ -334,7 +344,8 @@ def rows(told: dict[str, Any]) -> Sequence[Sequence[str]]:
         lines.append((what, figures if one["drawn_s"] else "no figure: nothing was written on it meanwhile"))
     if kept := told.get("memory"):
         first, last = kept["samples"][0], kept["samples"][-1]
-        what = f"{kept['streams']} streams, {kept['minutes']:g} min"
+        rate = statistics.median(one["tokens_s"] or 0 for one in kept["samples"])
+        what = f"{kept['streams']} streams, together {rate} tokens/s, {kept['minutes']:g} min"
         lines.append((f"{what}: JavaScript heap, MB", f"{first['heap_mb']} at first, {last['heap_mb']} at last"))
         lines.append((f"{what}: resident, MB", f"{first['rss_mb']} at first, {last['rss_mb']} at last"))
     return lines
@@ -346,6 +357,13 @@ if __name__ == "__main__":
     parser.add_argument("--tiles", type=int, nargs="*", default=[50, 200, 500])
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=2000,
+        help="tokens/s of all answers at most: server, engine and browser share the machine, and what they cannot keep"
+        " up with is no measurement [2000]",
+    )
     parser.add_argument("--note", default="", help="what else ran on the machine")
     parser.add_argument("--other", default="", metavar="NAME=URL=SELECTOR")
     asyncio.run(main(parser.parse_args()))
