@@ -39,8 +39,9 @@ START_SECONDS = 120.0
 BOX = "textarea"
 LONG = 2000
 STREAMS = 200
-SPARE = 1.5
-"""Answers are so much longer than they are watched."""
+ANSWER_TOKENS = 1500
+ROUND = 1.05
+"""Chats are asked again after so many times the time that an answer takes."""
 LATE_MS = 1000 / 30
 FIRST_TILES = 250
 """Tiles that the wall shows before it is asked for more."""
@@ -161,10 +162,10 @@ async def ours(found: Browser, options: argparse.Namespace) -> dict[str, Any]:
         told["wall"] = []
     for tiles in options.tiles:
         async with server(pace(tiles, options.rate)) as url:
-            told["wall"].append(await wall(found, url, tiles, options.seconds))
+            told["wall"].append(await wall(found, url, tiles, options))
     if options.minutes:
         async with server(pace(STREAMS, options.rate)) as url:
-            told["memory"] = await memory(found, url, options.minutes)
+            told["memory"] = await memory(found, url, options)
     return told
 
 
@@ -233,29 +234,42 @@ async def bring_long_chat(url: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def streams(url: str, count: int, seconds: float) -> AsyncIterator[None]:
-    """So many new chats that are written to for so long at least, then stopped and deleted."""
+async def streams(url: str, count: int, itl_ms: float) -> AsyncIterator[None]:
+    """So many new chats that are written to, asked again where an answer has ended; stopped and deleted at the end."""
     async with aiohttp.ClientSession() as http:
-        tokens = round(SPARE * seconds * 1000 / ITL_MS)
-        body = {"new": count, "template": "Go on and on.", "max_output_tokens": tokens}
-        async with http.post(f"{url}/v1/chats/broadcast", json=body) as response:
-            said = await response.json()
-            assert response.status == 200, said
-        accepted = said["accepted"]
-        assert len(accepted) == count, said["refused"]
+        said = await asked(http, url, {"new": count})
+        assert len(said["accepted"]) == count, said["refused"]
+        last = {one["chat"]: one["response"] for one in said["accepted"]}
+
+        async def go_on() -> None:
+            while True:
+                await asyncio.sleep(ROUND * ANSWER_TOKENS * itl_ms / 1000)
+                again = await asked(http, url, {"chats": list(last)})
+                last.update((one["chat"], one["response"]) for one in again["accepted"])
+
+        going = asyncio.create_task(go_on())
         try:
             yield
         finally:
-            for one in accepted:
-                await http.post(f"{url}/v1/responses/{one['response']}/cancel")
-            for one in accepted:
-                await http.delete(f"{url}/v1/chats/{one['chat']}")
+            going.cancel()
+            for response in last.values():
+                await http.post(f"{url}/v1/responses/{response}/cancel")
+            for chat in last:
+                await http.delete(f"{url}/v1/chats/{chat}")
 
 
-async def wall(found: Browser, url: str, tiles: int, seconds: float) -> dict[str, Any]:
-    async with streams(url, tiles, RAMP_MS / 1000 + seconds), visit(found, f"{url}/wall") as page:
+async def asked(http: aiohttp.ClientSession, url: str, whom: dict[str, Any]) -> Any:
+    body = {"template": "Go on and on.", "max_output_tokens": ANSWER_TOKENS, **whom}
+    async with http.post(f"{url}/v1/chats/broadcast", json=body) as response:
+        said = await response.json()
+        assert response.status == 200, said
+        return said
+
+
+async def wall(found: Browser, url: str, tiles: int, options: argparse.Namespace) -> dict[str, Any]:
+    async with streams(url, tiles, pace(tiles, options.rate)), visit(found, f"{url}/wall") as page:
         await all_written(page, tiles)
-        seen = await page.evaluate(FRAMES, seconds * 1000)
+        seen = await page.evaluate(FRAMES, options.seconds * 1000)
         written = await page.locator(".tile.told").count()
         tokens_s = await output_rate(url)
     deltas = sorted(seen["deltas"])
@@ -268,7 +282,7 @@ async def wall(found: Browser, url: str, tiles: int, seconds: float) -> dict[str
         "p95_ms": round(deltas[int(len(deltas) * 0.95)], 1),
         "worst_ms": round(deltas[-1], 1),
         "late": round(sum(delta > LATE_MS for delta in deltas) / len(deltas), 4),
-        "drawn_s": round(seen["drawn"] / seconds),
+        "drawn_s": round(seen["drawn"] / options.seconds),
     }
 
 
@@ -290,10 +304,11 @@ async def output_rate(url: str) -> float | None:
     return None if rate is None else round(rate)
 
 
-async def memory(found: Browser, url: str, minutes: float) -> dict[str, Any]:
+async def memory(found: Browser, url: str, options: argparse.Namespace) -> dict[str, Any]:
     """A sample every 20 seconds."""
+    minutes = options.minutes
     samples: list[dict[str, float | None]] = []
-    async with streams(url, STREAMS, RAMP_MS / 1000 + 60 * minutes), visit(found, f"{url}/wall") as page:
+    async with streams(url, STREAMS, pace(STREAMS, options.rate)), visit(found, f"{url}/wall") as page:
         session = await page.context.new_cdp_session(page)
         await all_written(page, STREAMS)
         began = time.monotonic()
