@@ -8,9 +8,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
 QUICK := tests/unit tests/property tests/contract
-SERVERS := tests/integration tests/chaos
+SLOW := tests/integration tests/chaos tests/acceptance
 PAGE := $(addprefix tests/acceptance/test_page_,chats.py doors.py exchange.py corpus.py)
-USERS := tests/acceptance $(addprefix --ignore=,$(PAGE))
 DEMO_FLAGS ?=
 
 help: ## list these targets
@@ -75,9 +74,7 @@ chromium: ## a browser for the tests of the page
 
 pytest: dev engines chromium ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
-	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SERVERS)
-	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(USERS)
-	@$(BIN)/pytest -n 2 --dist loadfile $(PAGE)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SLOW)
 
 page-tests: dev chromium ## of these, the longer ones of the page in a browser
 	@$(BIN)/pytest -n 2 --dist loadfile $(PAGE)

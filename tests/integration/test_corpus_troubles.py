@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from hubbub.core.errors import Conflict
+from hubbub.core.errors import Conflict, StorageError
 from hubbub.corpus.asking import Patience
 from hubbub.corpus.client import RequestFault
 from hubbub.corpus.producing import RunnerConfig
@@ -251,6 +251,38 @@ async def test_verify_tells_which_shard_is_cut_short_or_edited(tmp_path: Path) -
     code, out, _ = await corpus("verify", str(tmp_path / "out"))
     assert code == 1
     assert "unsound" in out
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_run_goes_on_when_its_shards_are_as_long_as_they_were(tmp_path: Path, gone: bool) -> None:
+    """What is missing is told before anything is asked for; with it back the run ends as one that nobody touched."""
+    out = tmp_path / "out"
+    async with engine() as url:
+        await in_process(write_recipe(tmp_path, target="150KB"), tmp_path / "whole", url)
+        await in_process(write_recipe(tmp_path, target="100KB"), out, url)
+        first = min(out.glob("shard-*.zst"))
+        sound = first.read_bytes()
+        first.unlink() if gone else first.write_bytes(sound[:-20])
+        with pytest.raises(StorageError, match=rf"{first.name} has \d+ bytes of {len(sound)} .* restore it"):
+            await in_process(write_recipe(tmp_path, target="150KB"), out, url)
+        first.write_bytes(sound)
+        await in_process(write_recipe(tmp_path, target="150KB"), out, url)
+    assert shards(out) == shards(tmp_path / "whole")
+
+
+async def test_an_edit_harms_no_other_shard_and_is_still_told_at_the_end(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with engine() as url:
+        await in_process(write_recipe(tmp_path, target="150KB"), tmp_path / "whole", url)
+        await in_process(write_recipe(tmp_path, target="100KB"), out, url)
+        first = min(out.glob("shard-*.zst"))
+        sound = first.read_bytes()
+        first.write_bytes(sound[:99] + bytes([sound[99] ^ 1]) + sound[100:])
+        await in_process(write_recipe(tmp_path, target="150KB"), out, url)
+    whole, found = shards(tmp_path / "whole"), shards(out)
+    assert {name for name, data in whole.items() if found.get(name) != data} == {first.name}
+    named = {fault.partition(":")[0] for fault in verify(out).faults if fault.startswith("shard-")}
+    assert named == {first.name}
 
 
 async def test_what_is_decided_during_the_last_commit_is_written_too(tmp_path: Path) -> None:

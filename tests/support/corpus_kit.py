@@ -29,6 +29,7 @@ from hubbub.engines.sim_faults import FaultRule
 from hubbub.engines.sim_prompt import Voice
 from hubbub.engines.simulated import SimulatedConfig
 from hubbub.engines.simulated_server import ServerOptions, serving
+from support.command import asked
 
 RECIPE = """
 name = "cities"
@@ -86,14 +87,16 @@ async def begin(*arguments: str, before: Sequence[str] = (), environ: Mapping[st
 
 
 async def corpus(*arguments: str) -> tuple[int, str, str]:
-    """The same to its end: exit code, stdout, stderr."""
-    process = await begin(*arguments)
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    """``hubbub corpus ...`` beside a run: exit code, stdout, stderr."""
+    done = await asked("corpus", *arguments, cwd=Path.cwd())
+    return done.returncode, done.stdout, done.stderr
 
 
 async def run(recipe: Path, out: Path, url: str, *more: str) -> tuple[int, str, str]:
-    return await corpus("run", str(recipe), "--out", str(out), "--engine", url, "--json-lines", *more)
+    """A whole run in a process of its own."""
+    process = await begin("run", str(recipe), "--out", str(out), "--engine", url, "--json-lines", *more)
+    told, err = await process.communicate()
+    return process.returncode or 0, told.decode(), err.decode()
 
 
 async def killed_at(process: Process, folder: Path, items: int) -> bool:
