@@ -84,6 +84,8 @@ class Installer:
         python = str(folder / "bin" / "python")
         if self.uv and not step.by_pip:
             command = [self.uv, "pip", "install", "--python", python, "--index-strategy", "unsafe-best-match"]
+            if os.environ.get("PYTHONDONTWRITEBYTECODE"):  # else each start compiles all anew; pip compiles by itself
+                command.append("--compile-bytecode")
         else:
             command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
         extra = [word for index in self.indexes for word in ("--extra-index-url", index)]
