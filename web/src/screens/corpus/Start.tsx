@@ -17,6 +17,7 @@ import { amount } from "./words";
 
 const Editor = lazy(() => import("./RecipeEditor"));
 const SIZES = stops(1e4, 1e10, [1, 2, 5]);
+const USUAL = 1e6;
 const PAUSE_MS = 350;
 
 export default function Start(): JSX.Element {
@@ -27,7 +28,8 @@ export default function Start(): JSX.Element {
   const [text, setText] = createSignal("");
   const [chosen, setChosen] = createSignal("");
   const [name, setName] = createSignal("");
-  const [size, setSize] = createSignal(1e6);
+  /** Bytes; undefined: what the recipe says, which counts records or tokens. */
+  const [size, setSize] = createSignal<number | undefined>(USUAL);
   const [seed, setSeed] = createSignal("");
   const [way, setWay] = createSignal<"form" | "text">("form");
   const [checked, setChecked] = createSignal<RecipeChecked>();
@@ -39,8 +41,20 @@ export default function Start(): JSX.Element {
     setChosen(recipe.name);
     setText(recipe.recipe);
     setName(freeName(recipe.name, taken()));
-    setSize(sizeOf(recipe.bytes) ?? 1e6);
+    setSize(sizeOf(recipe.bytes) ?? USUAL);
     setSeed(topValue(recipe.recipe, "seed"));
+  };
+  // Who writes a target or a seed into the text means it: the form follows.
+  const edit = (now: string): void => {
+    const target = topValue(now, "target");
+    if (target !== topValue(text(), "target")) setSize(target ? sizeOf(target) : USUAL);
+    const start = topValue(now, "seed");
+    if (start !== topValue(text(), "seed")) setSeed(start);
+    setText(now);
+  };
+  const amountTold = (): string | undefined => {
+    const target = size();
+    return target === undefined ? undefined : String(Math.round(target));
   };
   const load = (): void => {
     setFailed(undefined);
@@ -54,12 +68,12 @@ export default function Start(): JSX.Element {
 
   // The check is of the newest text; an older answer is dropped.
   createEffect(
-    on([text, size], ([now, target]) => {
+    on([text, amountTold], ([now, told]) => {
       if (!now.trim()) return;
       let gone = false;
       const timer = window.setTimeout(() => {
         setChecking(true);
-        checkRecipe(now, String(Math.round(target))).then(
+        checkRecipe(now, told).then(
           (found) => {
             if (gone) return;
             setChecked(found);
@@ -88,11 +102,12 @@ export default function Start(): JSX.Element {
   const start = async (): Promise<void> => {
     setStarting(true);
     setRefused(undefined);
+    const told = amountTold();
     try {
       const made = await createCorpus({
         name: name(),
         recipe: text(),
-        bytes: String(Math.round(size())),
+        ...(told ? { bytes: told } : {}),
         ...(/^\d+$/.test(seed()) ? { seed: Number(seed()) } : {}),
       });
       navigate(`/corpus/${encodeURIComponent(made.name)}`);
@@ -149,12 +164,12 @@ export default function Start(): JSX.Element {
                   </Field>
                   <Slider
                     label={t("corpus.size")}
-                    value={nearest(SIZES, size())}
+                    value={nearest(SIZES, size() ?? USUAL)}
                     min={0}
                     max={SIZES.length - 1}
-                    shown={bytes(size())}
+                    shown={size() === undefined ? topValue(text(), "target") : bytes(size() ?? 0)}
                     hint={t("corpus.sizeHint")}
-                    onInput={(at) => setSize(SIZES[at] ?? size())}
+                    onInput={(at) => setSize(SIZES[at] ?? USUAL)}
                   />
                   <Field label={t("corpus.model")}>
                     {(tie) => (
@@ -204,7 +219,7 @@ export default function Start(): JSX.Element {
               >
                 <Show when={way() === "text"} fallback={<Preview checked={checked()} onText={() => setWay("text")} />}>
                   <Suspense fallback={<Spinner />}>
-                    <Editor value={text()} problems={problems()} onInput={setText} />
+                    <Editor value={text()} problems={problems()} onInput={edit} />
                   </Suspense>
                 </Show>
               </Panel>
