@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from itertools import cycle
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 from support.browser import PATIENCE_MS, chromium, opened, shot
 from support.corpus_kit import RECIPE
 from support.keeper import Keeper, kept
-from support.pages import SIMULATED, called
+from support.pages import SIMULATED, TITLES, called
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SLOW = """
@@ -111,7 +112,8 @@ async def test_a_corpus_is_watched_paused_and_read(browser: Browser, keeper: Kee
 
 
 async def test_the_rooms_while_two_hundred_chats_are_written(browser: Browser, keeper: Keeper) -> None:
-    body = {"new": MANY, "template": "Write about the sea.", "max_output_tokens": 2000}
+    topics = [{"topic": topic, "n": str(n)} for n, topic in zip(range(MANY), cycle(TITLES), strict=False)]
+    body = {"template": "{{topic}}: part {{n}}, please.", "values": topics, "max_output_tokens": 2000}
     accepted = (await called(keeper.url, "POST", "/v1/chats/broadcast", body))["accepted"]
     assert len(accepted) == MANY
     async with opened(browser, f"{keeper.url}/wall") as page:

@@ -104,7 +104,7 @@ def scale(flour_g: float, **percent: float) -> dict[str, int]:
 print(scale(500, water=72, salt=2, yeast=0.4))
 ```
 """
-_TITLES = (
+TITLES = (
     "A weekend in the mountains",
     "Names for a grey cat",
     "Letter to my future self",
@@ -124,6 +124,6 @@ def shelf(now: float) -> list[dict[str, Any]]:
     first = named("Why bread rises", "Why does bread rise?", _BREAD, at=now)
     others = (
         named(title, f"{title}, please.", "Gladly.", at=now - 3600.0 * (2 + 9 * number))
-        for number, title in enumerate(_TITLES)
+        for number, title in enumerate(TITLES)
     )
     return [first, *others]
