@@ -141,26 +141,25 @@ class Problem:
         self.start = {name: _priors(name, data.cases) for name in COEFFICIENTS}
         self.keys: list[tuple[str, str, str]] = []
         self.deviations: list[float] = []
-        member = data.members
-        self.design: dict[str, sparse.csr_matrix] = {}
         places: dict[tuple[str, str, str], int] = {}
-        entries: dict[str, tuple[list[int], list[int]]] = {name: ([], []) for name in COEFFICIENTS}
-        for kind, parts in KINDS.items():
-            for names, deviation in parts.items():
-                for name in names:
-                    for row, found in enumerate(member):
-                        if kind not in found:
-                            continue
-                        key = (name, kind, found[kind])
+        entries: list[tuple[int, int, int]] = []
+        numbers = {name: number for number, name in enumerate(COEFFICIENTS)}
+        for row, found in enumerate(data.members):
+            for kind, group in found.items():
+                for names, deviation in KINDS[kind].items():
+                    for name in names:
+                        key = (name, kind, group)
                         if key not in places:
                             places[key] = len(self.keys)
                             self.keys.append(key)
                             self.deviations.append(SHRINK * deviation * (1.4 if name in FLOORS else 1.0))
-                        entries[name][0].append(row)
-                        entries[name][1].append(places[key])
-        shape = (len(data.cases), len(self.keys))
-        for name, (rows, columns) in entries.items():
-            self.design[name] = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+                        entries.append((row, places[key], numbers[name]))
+        self.row, self.column, self.number = np.array(entries, dtype=np.int32).reshape(-1, 3).T
+        self.begin = np.searchsorted(self.row, np.arange(len(data.cases) + 1))
+        self.design = {name: self._sparse(self.number == number) for name, number in numbers.items()}
+        # the table once for each coefficient, so that all slopes are one evaluation
+        copies = np.tile(np.arange(len(data.cases)), len(COEFFICIENTS))
+        self.copies = parts_of([data.cases[i].metric for i in copies], data.table.take(copies))
         counts: dict[str, int] = {}
         for case in data.cases:
             counts[case.source] = counts.get(case.source, 0) + 1
@@ -175,14 +174,20 @@ class Problem:
         plain = predict(self.parts, coefficients)
         return np.log(np.maximum(plain, 1e-9)) + self.ratio - np.log(self.data.values)
 
-    def jacobian(self, coefficients: dict[str, Floats], residual: Floats) -> sparse.csr_matrix:
-        total = sparse.csr_matrix((len(residual), len(self.keys)))
-        for name in COEFFICIENTS:
-            floor = FLOORS.get(name, 0.0)
-            moved = {**coefficients, name: floor + (coefficients[name] - floor) * np.exp(STEP)}
-            slope = (self.residual(moved) - residual) / STEP
-            total = total + sparse.diags(slope) @ self.design[name]
-        return sparse.csr_matrix(total)
+    def _sparse(self, values: Any) -> sparse.csr_matrix:
+        """Rows by effects, ``values`` in the order of the entries."""
+        shape = (len(self.data.cases), len(self.keys))
+        return sparse.csr_matrix((values.astype(float), self.column, self.begin), shape)
+
+    def jacobian(self, effects: Floats, residual: Floats) -> sparse.csr_matrix:
+        moved = {}
+        for number, name in enumerate(COEFFICIENTS):
+            copies = np.tile(self.design[name] @ effects, (len(COEFFICIENTS), 1))
+            copies[number] += STEP
+            moved[name] = coefficient(name, self.start[name], copies).ravel()
+        logs = np.log(np.maximum(predict(self.copies, moved), 1e-9)).reshape(len(COEFFICIENTS), -1)
+        slopes = (logs + self.ratio - np.log(self.data.values) - residual) / STEP
+        return self._sparse(slopes[self.number, self.row])
 
     def cost(self, residual: Floats, effects: Floats, width: float = CAUCHY) -> float:
         robust = width**2 * np.log1p((residual / width) ** 2)
@@ -200,7 +205,7 @@ class Problem:
                 self.ratio = simulated_over_closed(self.data.cases, self.data.table, self.coefficients(effects))
                 residual = self.residual(self.coefficients(effects))
             cost = self.cost(residual, effects, width)
-            jacobian = self.jacobian(self.coefficients(effects), residual)
+            jacobian = self.jacobian(effects, residual)
             robust = self.weight / (1 + (residual / width) ** 2) / SIGMA**2
             gradient = jacobian.T @ (robust * residual) + prior * effects
             while damping < 1e6:
