@@ -15,7 +15,7 @@ from hubbub.planner.closed_forms import figure, roofline, timings
 from hubbub.planner.coefficients import bundled, groups
 from hubbub.planner.engines import parse_engine
 from hubbub.planner.setup import make_setup
-from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Steps, table_of
+from hubbub.planner.step_time import COEFFICIENTS, FLOORS, MOST, Steps, coefficient, table_of
 
 MODELS = ["Qwen2.5-0.5B", "Qwen3-8B", "Qwen3-30B-A3B", "Gemma-3-12B", "Qwen-7B", "DeepSeek-V2-Lite-16B"]
 CARDS = ["RTX 4090", "H100", "A100 80GB", "L4", "M2 Ultra", "RTX PRO 6000"]
@@ -77,6 +77,12 @@ def test_an_unknown_card_falls_back_to_its_family() -> None:
     assert high / low > near_high / near_low > 1
     values = model.values([unseen])
     assert all(np.isfinite(values[name]).all() for name in COEFFICIENTS)
+
+
+def test_effects_never_add_up_to_a_prompt_read_at_a_hundredth_of_the_rate() -> None:
+    start = np.array([1.45])
+    assert coefficient("prefill", start, np.array([9.0]))[0] < 0.8 + 0.65 * np.exp(MOST)
+    assert coefficient("prefill", start, np.array([0.1]))[0] == pytest.approx(0.8 + 0.65 * np.exp(0.1), rel=1e-3)
 
 
 def test_the_roofline_is_a_baseline_without_overheads() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.planner.cases import Case, Work, parse_row
-from hubbub.planner.coefficients import bundled
+from hubbub.planner.coefficients import alike, bundled
 from hubbub.planner.residuals import Residuals, of_rows, packed, unpacked
 from hubbub.planner.setup import make_setup
 
@@ -67,12 +67,18 @@ def test_packed_rows_come_back() -> None:
     assert at(again, case()) == pytest.approx(at(found, case()), abs=1e-3)
 
 
-def test_the_shipped_correction_moves_throughput_and_leaves_times() -> None:
+def test_pieces_and_tokens_have_no_neighbours_in_common() -> None:
+    found = of_rows([case()] * 3, [alike("tpot_ms_mean")] * 3, np.array([0.3, 0.3, 0.3]))
+    assert at(found, case(), alike("e2e_ms_mean")) > 0.1
+    assert at(found, case(), alike("itl_ms_mean")) == 0
+
+
+def test_the_shipped_correction_moves_throughput_and_times_within_reason() -> None:
     setup = make_setup("Qwen3-8B", "H100", engine="vllm")
     cases = [setup.case(Work("static", 512, 512, 16.0), m) for m in ("output_tok_s_total", "ttft_ms_mean")]
     factors = bundled().correction(cases)
-    assert 0.5 < factors[0] < 2
-    assert factors[1] == 1
+    assert all(0.5 < factor < 2 for factor in factors)
+    assert replace(bundled(), rows=None).correction(cases).tolist() == [1, 1]
 
 
 def test_a_row_is_of_the_model_its_command_serves() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hubbub.planner.cases import Case, Work
+from hubbub.planner.engines import parse_engine
 from hubbub.planner.serving import figures, lengths, simulated
 from hubbub.planner.setup import Setup, StepModel, make_setup
 from hubbub.planner.step_time import table_of
@@ -79,3 +80,18 @@ def test_rows_of_one_run_are_one_simulation_and_the_rest_is_closed_form() -> Non
     assert not simulated(replace(case, metric="decode_tok_s_total"))
     assert not simulated(replace(case, work=replace(case.work, mode="saturated")))
     assert told(case.work, "ttft_ms_mean") == told(case.work, "ttft_ms_mean")
+
+
+def test_who_comes_in_a_crowd_waits_at_the_door() -> None:
+    case = SETUP.case(Work("burst", 100, 10, 500, 500), "ttft_ms_mean")
+    values = SETUP.model.values([case])
+    now, later = (float(figures([case], values | {"door_ms": np.array([ms])})[0]) for ms in (0.0, 10.0))
+    assert later - now == pytest.approx(500 * 10.0 * values["scale"][0], rel=1e-6)
+
+
+def test_sglang_takes_room_as_answers_grow_where_tensorrt_keeps_it_from_the_start() -> None:
+    work = Work("burst", 200, 800, 200, 200)
+    setup = make_setup("Qwen3-32B", "H100", engine="sglang", max_sequences=2048)
+    one, other = (table_of([replace(setup, engine=parse_engine(name)).case(work)]) for name in ("sglang", "trtllm"))
+    tokens = one.kv_tokens[0] / one.cap[0], other.kv_tokens[0] / other.cap[0]
+    assert tokens == pytest.approx((200 + 400, 200 + 800), rel=0.01)

@@ -81,8 +81,9 @@ def _queue(s: Steps) -> Timings:
     begin = t.tokens_in / t.budget * batch * s.decode(np.maximum(batch / 2, 1.0), t.tokens_in) * t.interleaves
     drain = np.maximum(t.varied * 0.75, 1 - 1 / np.maximum(waves, 1.0))
     busy = requests * one + out * step * np.maximum(waves, 1.0 - 0.25 * drain)
-    duration = busy + tail + begin + s.overhead() + c["request_ms"] * 1e-3
     endless = requests >= 1e5
+    door = c["door_ms"] * 1e-3 * np.where(endless, 0.0, offered)
+    duration = busy + tail + begin + s.overhead() + c["request_ms"] * 1e-3 + door
     rate = np.where(endless, batch / (out * turn), requests / duration)
     ramp = full + begin
     last = np.maximum(duration - tail - out * turn, ramp)
@@ -94,12 +95,13 @@ def _queue(s: Steps) -> Timings:
     steady = steady + np.where(np.isfinite(wait), wait, 0.0)
     is_burst = (t.mode == 2) | ((requests <= offered * 1.01) & (t.mode != 4))
     request = c["request_ms"] * 1e-3
-    ttft = np.where(is_burst, burst * c["ramp"] + step, steady * c["ramp"]) + request
+    first = request + door * np.where(is_burst, 1.0, offered / requests)
+    ttft = np.where(is_burst, burst * c["ramp"] + step, steady * c["ramp"]) + first
     p99 = np.where(is_burst, np.where(share >= 1, ramp, last) * c["ramp"], steady + 2 * (step + one) + full / 2)
     stall = c["stall"] * (1 - 0.5 * share) * (full - one) / out  # a request's own prompt ends before its first token
     thin = s.decode(np.where(t.varied > 0, 0.7, 1.0) * batch, t.tokens_in + t.tokens_out / 2)
     tpot = (step + stall) / c["accept"]
-    return Timings(duration, rate * t.replicas, ttft, p99 + request, tpot, thin + stall, batch)
+    return Timings(duration, rate * t.replicas, ttft, p99 + first, tpot, thin + stall, batch)
 
 
 def _open(s: Steps) -> Timings:

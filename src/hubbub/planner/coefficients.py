@@ -28,10 +28,11 @@ _SEQUENCE = ("seq_us",)
 _REQUEST = ("request_ms", "serial_ms", "tail")
 _LINK = ("comm", "hop_us")
 _WAIT = ("ramp", "stall")
+_DOOR = ("door_ms",)
 KINDS: dict[str, dict[tuple[str, ...], float]] = {
-    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, _WAIT: 0.3},
+    "all": {_PHYSICAL: 0.3, _OVERHEAD: 1.0, _SEQUENCE: 0.5, _REQUEST: 0.35, _LINK: 0.7, _WAIT: 0.3, _DOOR: 0.5},
     "engine": {_WAIT: 0.2, ("gap",): 0.2, _PHYSICAL: 0.35, _OVERHEAD: 0.9, _SEQUENCE: 0.5, _REQUEST: 0.6, _LINK: 0.5},
-    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.4, _WAIT: 0.1},
+    "version": {_PHYSICAL: 0.25, _OVERHEAD: 0.6, _SEQUENCE: 0.3, _REQUEST: 0.4, _WAIT: 0.1, _DOOR: 1.0},
     "cards": {_PHYSICAL: 0.3, _OVERHEAD: 0.3, _LINK: 0.4},
     "card": {_PHYSICAL: 0.2, _OVERHEAD: 0.2, _LINK: 0.4},
     "engine_cards": {_PHYSICAL: 0.2, _OVERHEAD: 0.3},
@@ -63,7 +64,7 @@ KINDS: dict[str, dict[tuple[str, ...], float]] = {
     "long_card": {_OVERHEAD: 0.4},
     "speculative": {("accept",): 0.3, _OVERHEAD: 0.4},
     "speculative_engine": {("accept",): 0.3, _OVERHEAD: 0.3},
-    "origin": {("scale",): 0.15, _OVERHEAD: 0.3, ("prefill",): 0.15, _WAIT: 0.3},
+    "origin": {("scale",): 0.15, _OVERHEAD: 0.3, ("prefill",): 0.15, _WAIT: 0.3, _DOOR: 1.0},
     "origin_card": {("scale",): 0.12},
     "pipeline": {_PHYSICAL: 0.15},
 }
@@ -144,9 +145,6 @@ def groups(case: Case) -> dict[str, str]:
     return {kind: name for kind, name in found.items() if name}
 
 
-CORRECTED = ("throughput", "prefill")
-
-
 @dataclass(frozen=True, slots=True)
 class Machined:
     """What was measured on this machine: factors by coefficient, for one engine on one card."""
@@ -184,13 +182,11 @@ class Coefficients:
     """This machine's own factors, where it was calibrated."""
 
     def correction(self, cases: Sequence[Case]) -> Floats:
-        """Factor on each case's predicted figure, from its nearest measured rows; 1 for times, which have too few."""
-        factors = np.ones(len(cases))
-        kinds = [metric_class(case.metric) for case in cases]
-        near = [i for i, kind in enumerate(kinds) if kind in CORRECTED]
-        if self.rows is not None and near:
-            factors[near] = np.exp(-self.rows.at([cases[i] for i in near], [kinds[i] for i in near]))
-        return factors
+        """Factor on each case's predicted figure, from its nearest measured rows."""
+        if self.rows is None:
+            return np.ones(len(cases))
+        found: Floats = np.exp(-self.rows.at(cases, [alike(case.metric) for case in cases]))
+        return found
 
     def values(self, cases: Iterable[Case]) -> dict[str, Floats]:
         """Each coefficient as an array of one value a case."""
@@ -242,6 +238,11 @@ def metric_class(metric: str) -> str:
     if metric.startswith("prefill"):
         return "prefill"
     return "throughput"
+
+
+def alike(metric: str) -> str:
+    """The kind of metric whose rows can be neighbours: a piece is not a token where an engine sends several at once."""
+    return "itl" if metric.startswith("itl") else metric_class(metric)
 
 
 @cache

@@ -75,7 +75,7 @@ def corpus_report(
     flight = job.in_flight or min(setup.max_sequences * setup.machine.replicas, 1024)
     bulk = Bulk(flight, job.prompt, job.shared, answer)
     people = beside or _NOBODY
-    outcome = simulate(setup, people, bulk, requests=max(1200, 2 * flight + 2 * people.count))
+    outcome = simulate(setup, people, bulk, requests=max(600, flight + 2 * people.count))
     case = setup.case(Work("saturated", job.prompt, answer, float(flight)))
     speed = banded(setup, case, outcome.bulk_tokens_s, "tok/s")
     if not outcome.bulk_tokens:

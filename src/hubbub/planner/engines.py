@@ -34,13 +34,13 @@ class EngineKind:
         """Requests decoded together by default."""
         if self.admission != "continuous":
             return 4096
+        if self.family == "mindie" and self.version.startswith("v"):
+            return 256  # vLLM on Ascend; MindIE itself reads prompts for as long as there is room
         if self.family == "vllm":
             if self._large(card) and self.version in ("v0.8", "v0.11", "v0.15"):
                 return 1024
             return 128 if card.cpu else 256
-        return {"openvino": 256, "lmdeploy": 256, "tgi": 128, "mindie": 256, "deepspeed-mii": 256}.get(
-            self.family, 2048
-        )
+        return {"openvino": 256, "lmdeploy": 256, "tgi": 128, "deepspeed-mii": 256}.get(self.family, 2048)
 
     def _large(self, card: Card) -> bool:
         """Where vLLM takes its larger limits: 70 GiB and more, but an A100 only before 0.11."""
@@ -61,9 +61,9 @@ class EngineKind:
 
     @property
     def reserves(self) -> bool:
-        """Whether a request is let in only with room for its whole answer; vLLM and Hubbub's own engine take blocks as
-        it grows, and preempt."""
-        return self.family not in ("vllm", "openvino", "mindie")
+        """Whether a request is let in only with room for its whole answer; vLLM, SGLang (all but a tenth of it, once
+        warm: ``new_token_ratio``) and Hubbub's own engine take blocks as it grows, and preempt."""
+        return self.family not in ("vllm", "openvino", "mindie", "sglang")
 
 
 _FAMILIES: tuple[tuple[str, str], ...] = (

@@ -164,7 +164,7 @@ class EngineSim:
             if sequence.todo == 0:
                 ready.append(sequence)
         beside = [] if self.limits.prefill_first else self.running
-        context = sum(s.held for s in beside)
+        context = self.used - sum(s.held for s in self.reading) if beside else 0
         length = model.mixed(len(beside) + len(ready), context, spent, len(ready))
         now += length
         self._count(1, length)
@@ -183,7 +183,7 @@ class EngineSim:
     def _decode_steps(self, now: float, until: float) -> tuple[float, list[Sequence]]:
         running, model = self.running, self.model
         batch = len(running)
-        context = float(sum(s.held for s in running))
+        context = float(self.used)
         steps = min(s.answer - s.done for s in running)
         free = self.limits.kv_tokens - self.used
         steps = max(1, min(steps, free // batch if free >= batch else 1))
@@ -216,8 +216,7 @@ class EngineSim:
             if sequence.done >= sequence.answer:
                 ended.append(sequence)
         if ended:
-            gone = {id(s) for s in ended}
-            self.running = [s for s in running if id(s) not in gone]
+            self.running = [s for s in running if s.done < s.answer]
             for sequence in ended:
                 self._end(sequence)
         return ended

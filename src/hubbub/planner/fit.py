@@ -29,9 +29,6 @@ from hubbub.planner.problem import Data, corrected, errors_of, load, predicted, 
 from hubbub.planner.residuals import packed
 from hubbub.planner.step_time import Floats
 
-ROUNDS = 16
-"""Of a held-out fit, from nothing: a start at the whole fit would know the rows left out."""
-
 
 @dataclass(slots=True)
 class Held:
@@ -44,8 +41,8 @@ class Held:
 
 
 def held_out(data: Data, labels: list[str], folds: int, most: int = 0) -> Held:
-    """Every row predicted by a fit without the rows of its label. Labels are dealt into ``folds`` folds, of which the
-    first ``most`` (0: all) are done."""
+    """Every row predicted by a fit without the rows of its label, from nothing: a start at the whole fit would know
+    them. Labels are dealt into ``folds`` folds, of which the first ``most`` (0: all) are done."""
     names = sorted(sorted(set(labels)), key=lambda n: -labels.count(n))
     fold = {name: i % folds for i, name in enumerate(names)}
     which = np.array([fold[label] for label in labels])
@@ -56,7 +53,7 @@ def held_out(data: Data, labels: list[str], folds: int, most: int = 0) -> Held:
         test = np.flatnonzero(which == number)
         if not len(test):
             continue
-        model = corrected(data.take(np.flatnonzero(which != number)), rounds=ROUNDS)
+        model = corrected(data.take(np.flatnonzero(which != number)))
         part = data.take(test)
         residual[test] = errors_of(part, model)
         for i in test:
@@ -160,7 +157,7 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
     """The whole fit with its cross validations, two at a time, each on one core."""
     data = load(rows)
     tell(f"{len(data.cases)} of {len(rows)} rows are of speed or latency and can be predicted")
-    whole = corrected(data, tell=tell, anchored=True)
+    whole = corrected(data, tell)
     plain = np.log(predicted(data, roofline(data.table)) / data.values)
     report: dict[str, Any] = {
         "in sample": by_class(data.cases, errors_of(data, whole)),

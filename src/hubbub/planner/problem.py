@@ -22,7 +22,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
 from hubbub.planner.closed_forms import figure
-from hubbub.planner.coefficients import CORRECTED, KINDS, Coefficients, from_json, groups, metric_class
+from hubbub.planner.coefficients import KINDS, Coefficients, alike, from_json, groups, metric_class
 from hubbub.planner.residuals import of_rows
 from hubbub.planner.serving import figures, simulated
 from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table, coefficient, prior, table_of
@@ -30,9 +30,11 @@ from hubbub.planner.step_time import COEFFICIENTS, FLOORS, Floats, Steps, Table,
 SIGMA = 0.06
 """Noise of one row in logarithms: repeated runs of one set-up in the data differ by about this."""
 CAUCHY = 0.12
+NOISES = {"throughput": 1.0, "prefill": 1.0, "latency": 1.5, "ttft": 2.0}
+"""How much noisier than throughput a kind of figure is: repeated runs of a burst agree on tokens/s, not on first
+tokens, where one compilation or one client's hiccup is part of the mean."""
 STEP = 1e-4
-ANCHOR = 10
-"""Rounds before the closed forms are held to the simulator anew."""
+LEAST_ROUNDS, ROUNDS = 11, 16
 SHRINK = 0.5
 """Of the prior deviations in ``KINDS``: chosen by cross validation among 0.4, 0.5, 0.6, 1 and 1.5."""
 
@@ -130,42 +132,41 @@ class Problem:
     """The design: which effects each row's coefficients are made of.
 
     The slopes are those of the closed forms. Where a row's figure comes from the simulator, the closed form is held to
-    it by their ratio: the data's, taken at the priors; ``anchored``: once more when the fit has settled.
+    it by their ratio, taken at the priors.
     """
 
-    def __init__(self, data: Data, *, anchored: bool = False) -> None:
+    def __init__(self, data: Data) -> None:
         self.data = data
         self.ratio = data.ratio
-        self.anchored = anchored
         self.parts = parts_of([case.metric for case in data.cases], data.table)
         self.start = {name: _priors(name, data.cases) for name in COEFFICIENTS}
         self.keys: list[tuple[str, str, str]] = []
         self.deviations: list[float] = []
-        member = data.members
-        self.design: dict[str, sparse.csr_matrix] = {}
         places: dict[tuple[str, str, str], int] = {}
-        entries: dict[str, tuple[list[int], list[int]]] = {name: ([], []) for name in COEFFICIENTS}
-        for kind, parts in KINDS.items():
-            for names, deviation in parts.items():
-                for name in names:
-                    for row, found in enumerate(member):
-                        if kind not in found:
-                            continue
-                        key = (name, kind, found[kind])
+        entries: list[tuple[int, int, int]] = []
+        numbers = {name: number for number, name in enumerate(COEFFICIENTS)}
+        for row, found in enumerate(data.members):
+            for kind, group in found.items():
+                for names, deviation in KINDS[kind].items():
+                    for name in names:
+                        key = (name, kind, group)
                         if key not in places:
                             places[key] = len(self.keys)
                             self.keys.append(key)
                             self.deviations.append(SHRINK * deviation * (1.4 if name in FLOORS else 1.0))
-                        entries[name][0].append(row)
-                        entries[name][1].append(places[key])
-        shape = (len(data.cases), len(self.keys))
-        for name, (rows, columns) in entries.items():
-            self.design[name] = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+                        entries.append((row, places[key], numbers[name]))
+        self.row, self.column, self.number = np.array(entries, dtype=np.int32).reshape(-1, 3).T
+        self.begin = np.searchsorted(self.row, np.arange(len(data.cases) + 1))
+        self.design = {name: self._sparse(self.number == number) for name, number in numbers.items()}
+        # the table once for each coefficient, so that all slopes are one evaluation
+        copies = np.tile(np.arange(len(data.cases)), len(COEFFICIENTS))
+        self.copies = parts_of([data.cases[i].metric for i in copies], data.table.take(copies))
         counts: dict[str, int] = {}
         for case in data.cases:
             counts[case.source] = counts.get(case.source, 0) + 1
         typical = float(np.median(list(counts.values()))) if counts else 1.0
         weight = np.array([np.sqrt(typical / counts[case.source]) for case in data.cases])
+        self.noise = np.array([NOISES[metric_class(case.metric)] for case in data.cases])
         self.weight = np.clip(weight, 0.25, 2.0) * np.array([1.0 if case.sure else 0.4 for case in data.cases])
 
     def coefficients(self, effects: Floats) -> dict[str, Floats]:
@@ -175,33 +176,36 @@ class Problem:
         plain = predict(self.parts, coefficients)
         return np.log(np.maximum(plain, 1e-9)) + self.ratio - np.log(self.data.values)
 
-    def jacobian(self, coefficients: dict[str, Floats], residual: Floats) -> sparse.csr_matrix:
-        total = sparse.csr_matrix((len(residual), len(self.keys)))
-        for name in COEFFICIENTS:
-            floor = FLOORS.get(name, 0.0)
-            moved = {**coefficients, name: floor + (coefficients[name] - floor) * np.exp(STEP)}
-            slope = (self.residual(moved) - residual) / STEP
-            total = total + sparse.diags(slope) @ self.design[name]
-        return sparse.csr_matrix(total)
+    def _sparse(self, values: Any) -> sparse.csr_matrix:
+        """Rows by effects, ``values`` in the order of the entries."""
+        shape = (len(self.data.cases), len(self.keys))
+        return sparse.csr_matrix((values.astype(float), self.column, self.begin), shape)
+
+    def jacobian(self, effects: Floats, residual: Floats) -> sparse.csr_matrix:
+        moved = {}
+        for number, name in enumerate(COEFFICIENTS):
+            copies = np.tile(self.design[name] @ effects, (len(COEFFICIENTS), 1))
+            copies[number] += STEP
+            moved[name] = coefficient(name, self.start[name], copies).ravel()
+        logs = np.log(np.maximum(predict(self.copies, moved), 1e-9)).reshape(len(COEFFICIENTS), -1)
+        slopes = (logs + self.ratio - np.log(self.data.values) - residual) / STEP
+        return self._sparse(slopes[self.number, self.row])
 
     def cost(self, residual: Floats, effects: Floats, width: float = CAUCHY) -> float:
-        robust = width**2 * np.log1p((residual / width) ** 2)
+        robust = width**2 * np.log1p((residual / self.noise / width) ** 2)
         prior = np.sum((effects / np.array(self.deviations)) ** 2)
         return float(np.sum(self.weight * robust) / SIGMA**2 + prior)
 
-    def solve(self, rounds: int = 30, tell: Callable[[str], None] | None = None) -> Floats:
+    def solve(self, rounds: int = ROUNDS, tell: Callable[[str], None] | None = None) -> Floats:
         effects = np.zeros(len(self.keys))
         prior = 1.0 / np.array(self.deviations) ** 2
         damping = 1.0
         residual = self.residual(self.coefficients(effects))
         widths = ([1.0] * 4 + [0.4] * 3 + [CAUCHY] * rounds)[:rounds]
         for turn, width in enumerate(widths):
-            if self.anchored and turn == ANCHOR:
-                self.ratio = simulated_over_closed(self.data.cases, self.data.table, self.coefficients(effects))
-                residual = self.residual(self.coefficients(effects))
             cost = self.cost(residual, effects, width)
-            jacobian = self.jacobian(self.coefficients(effects), residual)
-            robust = self.weight / (1 + (residual / width) ** 2) / SIGMA**2
+            jacobian = self.jacobian(effects, residual)
+            robust = self.weight / (self.noise**2 + (residual / width) ** 2) / SIGMA**2
             gradient = jacobian.T @ (robust * residual) + prior * effects
             while damping < 1e6:
                 step = self._step(jacobian, robust, prior * (1 + damping), gradient)
@@ -219,7 +223,7 @@ class Problem:
             damping = max(damping / 4, 1e-3)
             if tell is not None:
                 tell(f"round {turn}: cost {cost:.0f}, median |error| {np.median(np.abs(residual)):.4f}")
-            if gain < 1e-3 and turn > ANCHOR:
+            if gain < 1e-3 and turn >= LEAST_ROUNDS:
                 break
         return effects
 
@@ -249,12 +253,10 @@ class Problem:
         return out
 
 
-def fitted(
-    data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None, *, anchored: bool = False
-) -> tuple[Coefficients, Floats]:
+def fitted(data: Data, tell: Callable[[str], None] | None = None) -> tuple[Coefficients, Floats]:
     """Coefficients, and the logarithms of predicted over measured that they leave."""
-    problem = Problem(data, anchored=anchored)
-    effects = problem.solve(rounds, tell)
+    problem = Problem(data)
+    effects = problem.solve(ROUNDS, tell)
     known: dict[str, set[str]] = {"engine": set(), "engine_card": set(), "card": set(), "model_card": set()}
     for member in data.members:
         for kind, names in known.items():
@@ -271,11 +273,7 @@ def errors_of(data: Data, model: Coefficients) -> Floats:
     return np.log(np.maximum(found, 1e-9) / data.values)
 
 
-def corrected(
-    data: Data, rounds: int = 30, tell: Callable[[str], None] | None = None, *, anchored: bool = False
-) -> Coefficients:
+def corrected(data: Data, tell: Callable[[str], None] | None = None) -> Coefficients:
     """Fitted coefficients, and what they leave of the rows they were fitted to."""
-    model, left = fitted(data, rounds, tell, anchored=anchored)
-    kinds = [metric_class(case.metric) for case in data.cases]
-    keep = [i for i, kind in enumerate(kinds) if kind in CORRECTED]
-    return replace(model, rows=of_rows([data.cases[i] for i in keep], [kinds[i] for i in keep], left[keep]))
+    model, left = fitted(data, tell)
+    return replace(model, rows=of_rows(data.cases, [alike(case.metric) for case in data.cases], left))

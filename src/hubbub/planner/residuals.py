@@ -34,7 +34,8 @@ PLACES = ("streams", "tokens_in", "tokens_out", "size", "cards")
 REACH = (1.0, 1.0, 1.0, 0.7, 0.7)
 """Length scale of each of ``PLACES``, all natural logarithms but the number of cards, in base 2."""
 _LOAD = (0, 1, 2)
-LIKENESS: tuple[tuple[str, tuple[int, ...], float], ...] = (
+Likeness = tuple[tuple[str, tuple[int, ...], float], ...]
+LIKENESS: Likeness = (
     ("version_card", (0, 1, 2, 3, 4), 0.1),
     ("version_card_quant", (0, 1, 2, 3, 4), 0.1),
     ("version", (0, 1, 2, 3), 0.1),
@@ -44,8 +45,11 @@ LIKENESS: tuple[tuple[str, tuple[int, ...], float], ...] = (
 """Mark two rows must share, places their likeness fades with, standard deviation in logarithms. Chosen by the folds of
 ``fit.py`` among a handful."""
 
+WAITS: Likeness = (("version", (0, 1, 2, 3), 0.2), ("origin_mode", (0, 1, 2, 3), 0.2))
+"""The same for times to the first token and between tokens: few rows, of few models and cards, that wander further."""
 
 Marks = NDArray[np.int32]
+Places = NDArray[np.float32]
 
 
 def marks(case: Case, kind: str) -> tuple[str, ...]:
@@ -102,28 +106,29 @@ class Residuals:
             asked = np.flatnonzero(coded[:, 0] == block)
             if block < 0 or not len(rows):
                 continue
+            by = LIKENESS if kinds[asked[0]] in ("throughput", "prefill") else WAITS
             for part in np.array_split(asked, max(1, len(asked) // 128)):
-                out[part] = self._expected(rows, coded[part], spots[part])
+                out[part] = self._expected(rows, coded[part], spots[part], by)
         return out
 
-    def _expected(self, rows: NDArray[np.intp], coded: Marks, spots: NDArray[np.float32]) -> Floats:
-        towards = likeness(coded[:, None], spots[:, None], self.marks[rows][None], self.places[rows][None])
+    def _expected(self, rows: NDArray[np.intp], coded: Marks, spots: Places, by: Likeness) -> Floats:
+        towards = likeness(coded[:, None], spots[:, None], self.marks[rows][None], self.places[rows][None], by)
         count = min(NEAREST, len(rows))
         near = np.argpartition(-towards, count - 1, axis=1)[:, :count]
         chosen = rows[near]
         m, p, y = self.marks[chosen], self.places[chosen], self.values[chosen]
-        among = likeness(m[:, :, None], p[:, :, None], m[:, None], p[:, None])
+        among = likeness(m[:, :, None], p[:, :, None], m[:, None], p[:, None], by)
         among[:, np.arange(count), np.arange(count)] += NOISE**2 * (1 + (y / WIDTH) ** 2)
         weights = np.linalg.solve(among, y[..., None])[..., 0]
         expected: Floats = np.sum(np.take_along_axis(towards, near, 1) * weights, axis=1)
         return expected
 
 
-def likeness(marks_a: Marks, places_a: NDArray[np.float32], marks_b: Marks, places_b: NDArray[np.float32]) -> Floats:
+def likeness(marks_a: Marks, places_a: Places, marks_b: Marks, places_b: Places, by: Likeness = LIKENESS) -> Floats:
     """Prior covariance of residuals; the arrays' last axis runs over marks or places, the others are broadcast."""
     apart = ((places_a - places_b) / np.array(REACH, dtype=np.float32)) ** 2
     total: Floats = np.zeros(np.broadcast_shapes(marks_a.shape[:-1], marks_b.shape[:-1]))
-    for mark, along, deviation in LIKENESS:
+    for mark, along, deviation in by:
         column = MARKS.index(mark)
         a, b = marks_a[..., column], marks_b[..., column]
         distance = apart[..., list(along)].sum(axis=-1)

@@ -38,13 +38,15 @@ ITL_QUANTILES = {"p50": 1.0, "median": 1.0, "p90": 1.6, "p95": 2.0, "p99": 2.5}
 @dataclass(frozen=True, slots=True)
 class Served:
     """One value a request: seconds to the first token, seconds after it, those without prompts beside, tokens answered,
-    decode steps after the first. ``seconds``: from the first arrival to the last token; ``copies`` of the model ran."""
+    decode steps after the first, requests that knocked at the same time. ``seconds``: from the first arrival to the
+    last token; ``copies`` of the model ran."""
 
     ttft: Floats
     after: Floats
     alone: Floats
     tokens: Floats
     steps: Floats
+    knocked: Floats
     seconds: float
     copies: float
 
@@ -104,12 +106,14 @@ def run(table: Table, coefficients: Mapping[str, Floats], case: Case) -> Served:
     order = {id(sequence): i for i, sequence in enumerate(asked)}
     index = [order[id(sequence)] for sequence, _, _ in ended]
     firsts = np.array([sequence.first or 0.0 for sequence, _, _ in ended])
+    arrived = np.array([sequence.arrived for sequence, _, _ in ended])
     return Served(
-        firsts - np.array([sequence.arrived for sequence, _, _ in ended]),
+        firsts - arrived,
         np.array([end for _, end, _ in ended]) - firsts,
         np.array([alone - sequence.alone for sequence, _, alone in ended]),
         np.array([float(tokens[i]) for i in index]),
         np.array([float(sequence.answer - 1) for sequence, _, _ in ended]),
+        np.where(arrived > 0, 0.0, min(clients, 1e9) if mode != "rate" else 0.0),
         max(seconds, 1e-9),
         float(table.replicas[0]),
     )
@@ -159,7 +163,8 @@ def read_off(metric: str, served: Served, table: Table, coefficients: Mapping[st
     """``metric`` of a run, in the metric's own unit."""
     c = {name: float(value[0]) for name, value in coefficients.items()}
     request = c["request_ms"] * 1e-3 * c["scale"]
-    seconds = served.seconds + request
+    door = c["door_ms"] * 1e-3 * c["scale"] * served.knocked
+    seconds = served.seconds + request + float(door.max())
     requests_s = served.requests_s * served.seconds / seconds
     if metric == "req_s":
         return requests_s
@@ -170,7 +175,7 @@ def read_off(metric: str, served: Served, table: Table, coefficients: Mapping[st
         return requests_s * each / (float(table.gpus[0]) if metric.endswith("per_gpu") else 1.0)
     unit = 1.0 if "_s_" in metric and "_ms" not in metric else 1e3
     kind, _, quantile = metric.replace("_ms", "").replace("_s_", "_").rpartition("_")
-    ttft = served.ttft * c["ramp"] + request
+    ttft = served.ttft * c["ramp"] + request + door
     after = served.alone + c["stall"] * np.maximum(served.after - served.alone, 0.0)
     if kind == "ttft":
         return _quantile(ttft, quantile) * unit

@@ -202,8 +202,8 @@ class Simulation:
         after, ended = simulated.advance(now, arrival)
         clock[engine] = after
         if reading:  # the scheduler learns from first tokens, and gives the next bulk row after one
-            spoke = (s for s in (*simulated.running, *ended) if s.key not in self._progress)
-            first = {s.key: s.done for s in spoke}
+            known = self._progress
+            first = {s.key: s.done for s in (*simulated.running, *ended) if s.key not in known}
             self._progress.update(first)
             told = {RequestId(key): done for key, done in first.items()}
             self._obey(self.scheduler.handle(Progressed(told), after), after)

@@ -31,6 +31,7 @@ PRIORS: dict[str, float] = {
     "step_ms": 0.4,
     "request_ms": 12.0,  # HTTP, tokenizer, scheduling: BLIS fits 15.6 ms
     "serial_ms": 1.0,
+    "door_ms": 2.0,  # a request that comes with others: connections and tokenizers let nobody's first token out before
     "comm": 1.5,
     "hop_us": 8.0,
     "tail": 1.2,
@@ -45,8 +46,15 @@ MODES = ("static", "closed", "burst", "rate", "saturated")
 FLOORS = {"weights": 0.8, "kv": 0.8, "compute": 0.8, "prefill": 0.8, "accept": 1.0}
 """Nothing reads much faster than the memory's bandwidth or multiplies faster than the peak rate; a data sheet may be
 off by some of it (boost clocks, larger cuts of a chip)."""
+MOST = 3.0
+"""The sum of effects on reading prompts that is approached and never passed, in logarithms: a dozen groups that each
+add a little would else come to kernels at a thirtieth of the peak, which nobody ships."""
 DRAFT_S = 0.25e-3
 """Launching one draft model's step."""
+LAUNCHED = ("hf", "gptq")
+EAGER = 10.0
+"""Times the overhead of a layer whose kernels Python launches one by one, some twenty of them at 5 us and more, beside
+one replayed from a CUDA graph or called from C++."""
 LOOP_S = 65e-6
 """One turn of transformers' loop over experts: Qwen1.5-MoE, 24 layers of 60, does 8.5 tokens/s where its bytes and its
 dense siblings' overheads come to 40."""
@@ -85,6 +93,8 @@ def prior(name: str, case: Case) -> float:
     """The coefficient before fitting, on the case's card."""
     if name == "accept":
         return 1.0 + min(0.75 * case.drafts, 1.8)  # MTP heads of one token are right some 75 %, longer drafts tail off
+    if name == "layer_us":
+        return PRIORS[name] * (EAGER if case.eager or case.engine.family in LAUNCHED else 1.0)
     place = {"weights": 0, "kv": 1, "prefill": 2, "compute": 2}.get(name)
     if place is None:
         return PRIORS[name]
@@ -96,6 +106,8 @@ def prior(name: str, case: Case) -> float:
 def coefficient(name: str, start: Floats, effect: Floats) -> Floats:
     """The coefficient whose effects add up to ``effect``: the distance of ``start`` from its floor, stretched."""
     floor = FLOORS.get(name, 0.0)
+    if name == "prefill":
+        effect = MOST * np.tanh(effect / MOST)
     stretched: Floats = floor + (start - floor) * np.exp(np.clip(effect, -9, 6))
     return stretched
 
