@@ -360,9 +360,10 @@ def rows(told: dict[str, Any]) -> Sequence[Sequence[str]]:
     if kept := told.get("memory"):
         first, last = kept["samples"][0], kept["samples"][-1]
         rate = statistics.median(one["tokens_s"] or 0 for one in kept["samples"])
-        what = f"{kept['streams']} streams, together {rate} tokens/s, {kept['minutes']:g} min"
-        lines.append((f"{what}: JavaScript heap, MB", f"{first['heap_mb']} at first, {last['heap_mb']} at last"))
-        lines.append((f"{what}: resident, MB", f"{first['rss_mb']} at first, {last['rss_mb']} at last"))
+        what = f"{kept['streams']} streams, together {rate:.0f} tokens/s, {kept['minutes']:g} min"
+        for key, name in (("heap_mb", "JavaScript heap"), ("rss_mb", "resident")):
+            most = max(one[key] for one in kept["samples"])
+            lines.append((f"{what}: {name}, MB", f"{first[key]} at first, {last[key]} at last, {most} at most"))
     return lines
 
 
