@@ -24,7 +24,7 @@ SCREENS = ("/", "/wall", "/plan", "/corpus", "/engine", "/keys", "/import")
 PICTURES = ("/plan", "/import")
 NAMES = re.compile(
     r"Hubbub|English|Obsidian|ChatGPT|Nexus|Markdown|JSON|CSV|LoRA|Top-p|KV|API|GPU|Ctrl|Shift|Alt|Esc|Enter|Python"
-    r"|\.zip|\.json|\.md|conversations|simulated|hubbub serve --keys required|[kMGTP]B"
+    r"|\.zip|\.json|\.md|conversations|simulated|BF16|hubbub serve --keys required|[kMGTP]B"
 )
 """What is called so in Russian, too."""
 # Titles of chats are not the page's.
