@@ -42,6 +42,14 @@ def test_nothing_is_promised_before_there_is_a_rate(view: DemoView) -> None:
     assert view.eta() is None
 
 
+def test_a_first_count_of_tokens_is_no_step_back(view: DemoView, monkeypatch: pytest.MonkeyPatch) -> None:
+    for second, tokens in enumerate((0.0, 90.0, 60.0)):
+        monkeypatch.setattr("time.perf_counter", lambda second=second: 10.0 * second)
+        monkeypatch.setattr(view.board, "tokens", lambda tokens=tokens: tokens)
+        view.tick()
+    assert list(view.rates) == [9.0, 0.0]
+
+
 def test_words_for_people() -> None:
     assert [span(None), span(0.0123), span(2.34)] == ["-", "12 ms", "2.3 s"]
     assert [size(None), size(82 << 20), size(3 << 29)] == ["-", "82 MiB", "1.50 GiB"]

@@ -44,7 +44,8 @@ class DemoView:
         if self._mark is None:
             self._mark = now, tokens
         elif now - self._mark[0] >= RATE_SECONDS:
-            self.rates.append((tokens - self._mark[1]) / (now - self._mark[0]))
+            # Fewer than before: the first answer's end told how long a token is, and the open ones were taken anew.
+            self.rates.append(max(0.0, tokens - self._mark[1]) / (now - self._mark[0]))
             self._mark = now, tokens
 
     @property
