@@ -11,18 +11,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from support.browser import PATIENCE_MS, answered, ask, chromium, messages, opened, shot
+from support.browser import PATIENCE_MS, answered, ask, messages, opened, shot
 from support.keeper import Keeper, kept
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MANY = 200
 SHORT = {"max_tokens": 40}
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

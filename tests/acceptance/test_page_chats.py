@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, FilePayload, Locator, Page, expect
 
-from support.browser import answered, ask, chromium, messages, opened
+from support.browser import answered, ask, messages, opened
 from support.keeper import Keeper, kept
 from support.pages import ATTACK, ECHO, FIRED, SIMULATED, brought, called, idle_chat, named
 
@@ -20,12 +20,6 @@ LONG = 2000
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 ALIEN = "script:not([src]), iframe, object, embed, base, style, form[action], img:not([src='/icon.svg'])"
 SCREENS = ("/", "/wall", "/plan", "/corpus", "/engine", "/keys", "/import")
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from support.browser import PATIENCE_MS, chromium, opened, shot
+from support.browser import PATIENCE_MS, opened, shot
 from support.corpus_kit import RECIPE
 from support.keeper import Keeper, kept
 from support.pages import SIMULATED, TITLES, called
@@ -33,12 +33,6 @@ count = [1, 2]
 """
 TOLD = RECIPE.format(target="600KB", least=60, every=200, more=LINKED)
 MANY = 200
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from support.browser import answered, ask, chromium, messages, opened, serious, shot
+from support.browser import answered, ask, messages, opened, serious, shot
 from support.keeper import Keeper, kept
 from support.pages import SIMULATED
 from support.provider import CLIENT, SECRET, provider
@@ -30,12 +30,6 @@ client_secret = "{secret}"
 name = "Example"
 make_users = true
 """
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

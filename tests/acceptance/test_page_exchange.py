@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Download, FilePayload, Page, expect
 
-from support.browser import PATIENCE_MS, answered, ask, chromium, messages, opened, serious, shot
+from support.browser import PATIENCE_MS, answered, ask, messages, opened, serious, shot
 from support.exchange_kit import NOTES, branching, export, packed
 from support.keeper import Keeper, kept
 from support.pages import ECHO, SIMULATED, brought, named, shelf
@@ -41,12 +41,6 @@ SAID = """() => {
       for (const name of ["aria-label", "title", "placeholder", "alt"]) said.push(place.getAttribute(name) ?? "");
   return said;
 }"""
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -253,15 +253,20 @@ async def test_verify_tells_which_shard_is_cut_short_or_edited(tmp_path: Path) -
     assert "unsound" in out
 
 
+async def part_of_a_run(folder: Path, url: str) -> tuple[Path, bytes]:
+    """A run in ``whole``, two thirds of the same in ``out``: the latter's first shard and its bytes."""
+    await in_process(write_recipe(folder, target="150KB"), folder / "whole", url)
+    await in_process(write_recipe(folder, target="100KB"), folder / "out", url)
+    first = min((folder / "out").glob("shard-*.zst"))
+    return first, first.read_bytes()
+
+
 @pytest.mark.parametrize("gone", [True, False])
 async def test_a_run_goes_on_when_its_shards_are_as_long_as_they_were(tmp_path: Path, gone: bool) -> None:
     """What is missing is told before anything is asked for; with it back the run ends as one that nobody touched."""
     out = tmp_path / "out"
     async with engine() as url:
-        await in_process(write_recipe(tmp_path, target="150KB"), tmp_path / "whole", url)
-        await in_process(write_recipe(tmp_path, target="100KB"), out, url)
-        first = min(out.glob("shard-*.zst"))
-        sound = first.read_bytes()
+        first, sound = await part_of_a_run(tmp_path, url)
         first.unlink() if gone else first.write_bytes(sound[:-20])
         with pytest.raises(StorageError, match=rf"{first.name} has \d+ bytes of {len(sound)} .* restore it"):
             await in_process(write_recipe(tmp_path, target="150KB"), out, url)
@@ -273,10 +278,7 @@ async def test_a_run_goes_on_when_its_shards_are_as_long_as_they_were(tmp_path: 
 async def test_an_edit_harms_no_other_shard_and_is_still_told_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     async with engine() as url:
-        await in_process(write_recipe(tmp_path, target="150KB"), tmp_path / "whole", url)
-        await in_process(write_recipe(tmp_path, target="100KB"), out, url)
-        first = min(out.glob("shard-*.zst"))
-        sound = first.read_bytes()
+        first, sound = await part_of_a_run(tmp_path, url)
         first.write_bytes(sound[:99] + bytes([sound[99] ^ 1]) + sound[100:])
         await in_process(write_recipe(tmp_path, target="150KB"), out, url)
     whole, found = shards(tmp_path / "whole"), shards(out)
