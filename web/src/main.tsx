@@ -2,15 +2,13 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/parts.css";
 import "./shell/shell.css";
-import { render } from "solid-js/web";
 import { askEarly } from "./api/early";
 import { loadLanguage } from "./i18n";
-import { loadTheme } from "./state/theme";
 
+// Nothing but this runs until the program is there: what it will need is on its way by then.
 askEarly(location.pathname);
-loadTheme();
 // Modules below may put words of the dictionary into constants, so it comes first.
 await loadLanguage();
-const { App } = await import("./app");
+const { show } = await import("./app");
 const place = document.getElementById("page");
-if (place) render(() => <App />, place);
+if (place) await show(place);

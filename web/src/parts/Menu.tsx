@@ -1,7 +1,14 @@
-import { DropdownMenu } from "@kobalte/core/dropdown-menu";
-import { type JSX, Show } from "solid-js";
+/**
+ * A button with a menu.
+ *
+ * The library that opens menus takes longer to start than all of a first screen: it comes when one is first reached for.
+ */
+
+import { type JSX, Show, createSignal } from "solid-js";
+import { Dynamic } from "solid-js/web";
 import { buttonClass } from "./Button";
 import { Icon, type IconName } from "./Icon";
+import { late } from "./late";
 
 export interface MenuProps {
   /** The button's name. */
@@ -12,24 +19,6 @@ export interface MenuProps {
   class?: string;
   small?: boolean;
   children: JSX.Element;
-  onOpenChange?: (open: boolean) => void;
-}
-
-export function Menu(props: MenuProps): JSX.Element {
-  return (
-    <DropdownMenu gutter={4} preventScroll={false} modal={false} {...(props.onOpenChange ? { onOpenChange: props.onOpenChange } : {})}>
-      <DropdownMenu.Trigger
-        class={props.class ?? buttonClass("quiet", props.small, !props.trigger)}
-        aria-label={props.label}
-        title={props.trigger ? undefined : props.label}
-      >
-        {props.trigger ?? <Icon name={props.icon ?? "more"} />}
-      </DropdownMenu.Trigger>
-      <DropdownMenu.Portal>
-        <DropdownMenu.Content class="menu">{props.children}</DropdownMenu.Content>
-      </DropdownMenu.Portal>
-    </DropdownMenu>
-  );
 }
 
 export interface MenuItemProps {
@@ -40,43 +29,76 @@ export interface MenuItemProps {
   children: JSX.Element;
 }
 
-export function MenuItem(props: MenuItemProps): JSX.Element {
-  return (
-    <DropdownMenu.Item
-      class={props.danger ? "menu-item danger" : "menu-item"}
-      disabled={props.disabled ?? false}
-      onSelect={() => props.onSelect()}
-    >
-      <Show when={props.icon}>{(name) => <Icon name={name()} />}</Show>
-      {props.children}
-    </DropdownMenu.Item>
-  );
-}
-
-/** One of several, with a tick. */
-export function MenuChoice<T extends string>(props: {
+export interface MenuChoiceProps<T extends string> {
   label: string;
   value: T;
   options: readonly { value: T; label: string }[];
   onChange: (value: T) => void;
-}): JSX.Element {
+}
+
+const menus = late(() => import("./OpenMenu"));
+
+export function Menu(props: MenuProps): JSX.Element {
+  const [wanted, setWanted] = createSignal(false);
+  const open = (): void => {
+    setWanted(true);
+    menus.want();
+  };
+  const pressed = (event: KeyboardEvent): void => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    open();
+  };
   return (
-    <DropdownMenu.RadioGroup value={props.value} onChange={(value) => props.onChange(value as T)}>
-      <DropdownMenu.GroupLabel as="div" class="menu-label">
-        {props.label}
-      </DropdownMenu.GroupLabel>
-      {props.options.map((option) => (
-        <DropdownMenu.RadioItem class="menu-item" value={option.value}>
-          <span class="grow">{option.label}</span>
-          <DropdownMenu.ItemIndicator>
-            <Icon name="check" />
-          </DropdownMenu.ItemIndicator>
-        </DropdownMenu.RadioItem>
-      ))}
-    </DropdownMenu.RadioGroup>
+    <Show
+      when={wanted() && menus.here()}
+      fallback={
+        <button
+          type="button"
+          {...menuButton(props)}
+          aria-haspopup="menu"
+          aria-expanded="false"
+          onPointerEnter={menus.want}
+          onFocus={menus.want}
+          onClick={open}
+          onKeyDown={pressed}
+        />
+      }
+    >
+      {(found) => <Dynamic component={found().OpenMenu} {...props} />}
+    </Show>
   );
 }
 
+/** What the button is before its menu has been opened, and after. */
+export function menuButton(props: MenuProps): JSX.ButtonHTMLAttributes<HTMLButtonElement> {
+  return {
+    get class() {
+      return props.class ?? buttonClass("quiet", props.small, !props.trigger);
+    },
+    get "aria-label"() {
+      return props.label;
+    },
+    get title() {
+      return props.trigger ? undefined : props.label;
+    },
+    get children() {
+      return props.trigger ?? <Icon name={props.icon ?? "more"} />;
+    },
+  };
+}
+
+// What follows is asked for by open menus alone.
+
+export function MenuItem(props: MenuItemProps): JSX.Element {
+  return menus.here()?.MenuItem(props);
+}
+
+/** One of several, with a tick. */
+export function MenuChoice<T extends string>(props: MenuChoiceProps<T>): JSX.Element {
+  return menus.here()?.MenuChoice(props);
+}
+
 export function MenuLine(): JSX.Element {
-  return <DropdownMenu.Separator class="menu-line" />;
+  return menus.here()?.MenuLine();
 }

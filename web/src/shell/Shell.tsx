@@ -22,7 +22,7 @@ export function Shell(props: RouteSectionProps): JSX.Element {
     setFailed(undefined);
     loadSession().catch(setFailed);
   };
-  onMount(ask);
+  if (!session()) onMount(ask);
   createEffect(() => {
     const who = session();
     if (!who) return;

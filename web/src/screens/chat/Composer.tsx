@@ -6,6 +6,8 @@ import { IconButton } from "../../parts/Button";
 import { places } from "../../shell/Shortcuts";
 import { draft, keepDraft } from "../../state/drafts";
 
+/** Where the browser does not make a box as high as its text, we do; to measure it, all of the page is laid out. */
+const GROWS = CSS.supports("field-sizing", "content");
 const TOUCH = window.matchMedia("(hover: none) and (pointer: coarse)");
 
 export interface ComposerProps {
@@ -31,6 +33,7 @@ export function Composer(props: ComposerProps): JSX.Element {
   createEffect(on(() => props.chat, (chat) => setText(draft(chat)), { defer: true }));
   createEffect(() => {
     text();
+    if (GROWS) return;
     area.style.height = "auto";
     area.style.height = `${area.scrollHeight}px`;
   });
