@@ -97,6 +97,27 @@ async def test_a_second_turn_finds_the_first_in_its_slot(engine: LlamaCppEngine)
     assert second.input_tokens == await engine.count_tokens(asked("turns", SEA, first.text, "Go on.").messages)
 
 
+async def test_a_system_prompt_is_read_once_for_all_chats_of_a_user(engine: LlamaCppEngine) -> None:
+    rules = Message(
+        Role.SYSTEM, "You look after a harbour. " + "Say what the tide does, and when the ferry leaves. " * 4
+    )
+
+    async def cached(chat: str, user: str = "u", **more: str) -> int:
+        request = asked(chat, f"{chat}: what now?", **more)
+        request = replace(request, user=UserId(user), messages=(rules, *request.messages))
+        heard = await told(engine, request)
+        assert heard.chunks[-1].usage is not None, heard.chunks[-1].error
+        return heard.chunks[-1].usage.cached_tokens
+
+    length = await engine.count_tokens((rules, Message(Role.USER, "")))
+    assert length is not None
+    first, *later = [await cached(chat) for chat in ("one", "two", "three", "four", "five", "six")]
+    assert first < length / 2
+    assert all(tokens > length * 0.8 for tokens in later)
+    assert await cached("seven", user="stranger") < length / 2
+    assert [await cached(chat, adapter="warm") > length / 2 for chat in ("eight", "nine", "ten")] == [False, True, True]
+
+
 async def test_an_adapter_speaks_in_its_own_chats_only(engine: LlamaCppEngine) -> None:
     names = ("", "warm", "dry", "")
     apart = [(await told(engine, asked("alone", SEA, adapter=name))).text for name in names]

@@ -19,6 +19,8 @@ from hubbub.ports import Engine
 
 SYSTEM = "You are a helpful assistant. Answer briefly, in plain words, and say so where you are not sure."
 """Shared by all chats, as a system prompt is."""
+USER = UserId("bench")
+"""One for all chats: an engine by itself knows no users, and shares what it has read among all."""
 TRIES = 3
 """Of a request that the engine has not begun: some servers close a connection just when it is used again."""
 
@@ -110,7 +112,7 @@ class _Chat:
     async def _ask(self, place: int, messages: tuple[Message, ...], wanted: float) -> str:
         request = Request(
             RequestId(f"bench-{self.work.seed}-{self.number}-{place}"),
-            UserId(f"bench-{self.number}"),
+            USER,
             ChatId(f"bench-{self.work.seed}-{self.number}"),
             self.model,
             prompt_tokens=sum(len(message.text) for message in messages) // 4 + 1,

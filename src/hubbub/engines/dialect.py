@@ -80,6 +80,9 @@ class Dialect:
         """The JSON of ``POST /v1/chat/completions``."""
         return chat_body(request)
 
+    async def prepare(self, site: Site, request: Request, body: dict[str, Json]) -> None:
+        """What the server is to do before this request is sent; ``body`` may change by it."""
+
     def called(self, model: str) -> str:
         """What the server calls this model."""
         return model

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubbub.core.errors import ConfigError
-from hubbub.core.types import Chunk, Request, RequestId
+from hubbub.core.types import Chunk, EngineState, Request, RequestId
 from hubbub.engines import llamacpp_layout, xllamacpp_server
 from hubbub.engines.dialect import Limits
 from hubbub.engines.environments import installed
 from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
+from hubbub.engines.llamacpp_beginnings import Beginnings
 from hubbub.engines.llamacpp_dialect import LlamaCppDialect
 from hubbub.engines.llamacpp_layout import KV_BYTES, Layout, Wishes, lay_out, read_shape
 from hubbub.engines.llamacpp_slots import SlotTable
@@ -74,10 +75,19 @@ class LlamaCppOptions:
 class LlamaCppEngine(LaunchedEngine):
     """Engine port. A request holds the slot it was sent to until its last chunk."""
 
-    def __init__(self, spec: EngineSpec, launch: Launch, limits: Limits, slots: int) -> None:
+    def __init__(self, spec: EngineSpec, launch: Launch, limits: Limits, slots: int, folder: Path) -> None:
         self.slots = SlotTable(slots)
-        dialect = LlamaCppDialect(limits.models, tuple(spec.adapters), self.slots)
+        self._folder = folder
+        dialect = LlamaCppDialect(limits.models, tuple(spec.adapters), self.slots, Beginnings(folder))
         super().__init__(spec.id, launch, spec.logs, dialect, limits)
+
+    async def start(self) -> EngineState:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return await super().start()
+
+    async def close(self) -> None:
+        await super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def submit(self, request: Request, sink: Sink) -> None:
         give_back = self.slots.take(request)
@@ -90,12 +100,14 @@ class LlamaCppEngine(LaunchedEngine):
         super().submit(request, hear)
 
 
-def arguments(model: ResolvedModel, layout: Layout, adapters: Sequence[Path], options: LlamaCppOptions) -> list[str]:
-    """The command line of the server, but for its port."""
+def arguments(
+    model: ResolvedModel, layout: Layout, adapters: Sequence[Path], options: LlamaCppOptions, folder: Path
+) -> list[str]:
+    """The command line of the server, but for its port. ``folder``: where it keeps what slots have in common."""
     flags = ["--model", str(model.path), "--alias", model.name, "--host", HOST]
     flags += llamacpp_layout.arguments(layout)
     flags += ["--cache-type-k", options.kv_type, "--cache-type-v", options.kv_type]
-    flags += ["--cache-ram", "0", "--no-cache-idle-slots"]
+    flags += ["--cache-ram", "0", "--no-cache-idle-slots", "--slot-save-path", str(folder)]
     flags += ["--threads", str(options.threads or usable_cores()), "--n-gpu-layers", str(options.gpu_layers)]
     if options.batched_tokens:
         flags += ["--ubatch-size", str(options.batched_tokens)]
@@ -124,10 +136,12 @@ def build(spec: EngineSpec) -> Engine:
     wishes = Wishes(spec.chats, options.context_window, options.kv_tokens, options.kv_layout, options.kv_type)
     layout = lay_out(read_shape(model.path), wishes, free_bytes())
     adapters = [gguf_adapter(name, source, model.path, spec.logs) for name, source in spec.adapters.items()]
-    flags = arguments(model, layout, adapters, options)
+    folder = spec.logs / f"{spec.id}.slots"
+    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+    flags = arguments(model, layout, adapters, options, folder)
     limits = Limits((model.name,), layout.window, kv_tokens=layout.kv_tokens)
     launch = Launch(lambda port: (*server, *flags, "--port", str(port)))
-    return LlamaCppEngine(spec, launch, limits, layout.slots)
+    return LlamaCppEngine(spec, launch, limits, layout.slots, folder)
 
 
 def server_command(binary: str, environments: Path) -> tuple[str, ...]:

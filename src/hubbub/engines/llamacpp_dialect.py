@@ -14,6 +14,7 @@ import msgspec
 from hubbub.core.errors import BadRequest, EngineUnavailable, ModelNotFound
 from hubbub.core.types import EngineState, Json, Message, Request
 from hubbub.engines.dialect import Dialect, Site
+from hubbub.engines.llamacpp_beginnings import Beginnings
 from hubbub.engines.llamacpp_slots import SlotTable
 from hubbub.engines.metrics_text import Samples
 from hubbub.engines.probe import PROBE_TIMEOUT
@@ -51,14 +52,19 @@ _slots = msgspec.json.Decoder(list[_Slot])
 
 class LlamaCppDialect(Dialect):
     """``models``: empty lets any name pass. ``adapters``: names in the order in which the server loaded them.
-    ``slots``: None lets the server choose."""
+    ``slots``: None lets the server choose. ``beginnings``: None lets each slot read its own."""
 
     def __init__(
-        self, models: Sequence[str] = (), adapters: Sequence[str] = (), slots: SlotTable | None = None
+        self,
+        models: Sequence[str] = (),
+        adapters: Sequence[str] = (),
+        slots: SlotTable | None = None,
+        beginnings: Beginnings | None = None,
     ) -> None:
         self._models = tuple(models)
         self._adapters = tuple(adapters)
         self._slots = slots
+        self._beginnings = beginnings
 
     def body(self, request: Request) -> dict[str, Json]:
         """Raises ModelNotFound, which the server would not notice; BadRequest for an adapter that is not loaded."""
@@ -80,6 +86,12 @@ class LlamaCppDialect(Dialect):
         if place is not None:
             body["id_slot"], body["cache_prompt"] = place.slot, place.warm
         return body
+
+    async def prepare(self, site: Site, request: Request, body: dict[str, Json]) -> None:
+        slot = body.get("id_slot")
+        if self._beginnings is not None and isinstance(slot, int):
+            laid = await self._beginnings.lay(site, request, slot, body.get("lora"))
+            body["cache_prompt"] = laid or body["cache_prompt"]
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:
         state = known or await self._capacity(site)

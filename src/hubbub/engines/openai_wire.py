@@ -182,6 +182,7 @@ class OpenAIWireEngine:
 
     async def _read(self, stream: _Stream, request: Request) -> None:
         asked = self.dialect.body(request)
+        await self.dialect.prepare(self._site(), request, asked)
         if self.config.cache_salt:
             asked["cache_salt"] = cache_salt(request.user)
         body = msgspec.json.encode(asked)

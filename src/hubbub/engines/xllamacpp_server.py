@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--cors-origins", default="localhost")
     flags.add_argument("--metrics", action="store_true")
     flags.add_argument("--slots", action="store_true")
+    flags.add_argument("--slot-save-path", default="", metavar="FOLDER")
     flags.add_argument("--jinja", action="store_true")
     flags.add_argument("--no-webui", action="store_true")
     return flags
@@ -65,6 +66,7 @@ def parameters(flags: argparse.Namespace) -> Any:
     params.cors_origins_explicit = True
     params.endpoint_metrics = flags.metrics
     params.endpoint_slots = flags.slots
+    params.slot_save_path = f"{flags.slot_save_path}/" if flags.slot_save_path else ""
     params.use_jinja = flags.jinja
     params.ui = not flags.no_webui
     return params

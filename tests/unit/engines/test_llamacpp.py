@@ -89,7 +89,9 @@ def test_the_slot_is_part_of_the_body() -> None:
 
 
 def test_both_servers_take_the_flags() -> None:
-    flags = llamacpp.arguments(MODEL, Layout(4, 512, 1024, True), [Path("a.gguf")], LlamaCppOptions(kv_type="q8_0"))
+    flags = llamacpp.arguments(
+        MODEL, Layout(4, 512, 1024, True), [Path("a.gguf")], LlamaCppOptions(kv_type="q8_0"), Path("f")
+    )
     read = xllamacpp_server.parser().parse_args([*flags, "--port", "5"])
     assert (read.cache_ram, read.cache_idle_slots) == (0, False)
     assert (read.parallel, read.kv_unified, read.kv_unified_per_slot, read.ctx_size) == (4, True, 512, 1024)
