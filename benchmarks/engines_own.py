@@ -33,8 +33,10 @@ Make = Callable[[EngineId], Engine]
 """May raise HubbubError, and block."""
 
 CHATS = 200
+WINDOW = 512
+"""Tokens of a chat, of which two turns take some 100. With models' own windows two engines do not fit side by side."""
 KV_TOKENS = CHATS * 256
-"""Enough for what is asked here, two turns of some 100 tokens a chat."""
+"""Of one pool for all."""
 VLLM_SEQUENCES = 128
 """Its default on a CPU (vllm/engine/arg_utils.py)."""
 SERVING = ("fastapi==0.136.3", "uvicorn==0.54.0", "openai==3.54.0")
@@ -67,7 +69,7 @@ def kinds(options: argparse.Namespace, logs: Path) -> list[Kind]:
             "llama.cpp, wheel (AVX2)",
             lambda name: llama_server(name, logs, ""),
             # A folder without environments: what was compiled for this CPU would be taken first.
-            spec("llamacpp", LlamaCppOptions(kv_tokens=KV_TOKENS), home=logs),
+            spec("llamacpp", LlamaCppOptions(context_window=WINDOW), home=logs),
         ),
         Kind(
             "vLLM, CPU",
@@ -82,7 +84,7 @@ def kinds(options: argparse.Namespace, logs: Path) -> list[Kind]:
     ]
     compiled = options.llama_server or compiled_server(environments)
     if compiled:
-        ours = LlamaCppOptions(binary=compiled, kv_tokens=KV_TOKENS)
+        ours = LlamaCppOptions(binary=compiled, context_window=WINDOW)
         built = Kind(
             "llama.cpp, built for this CPU", lambda name: llama_server(name, logs, compiled), spec("llamacpp", ours)
         )
