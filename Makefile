@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-page-peers bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real bench-engines clean
+.PHONY: help demo test pytest-quick pytest-slow quick page-tests install dev web page web-check chromium lint types layers docs docs-check engines pytest fmt lock chaos endurance canary soak page-shots bench-page bench-page-peers bench-overload bench-bulk bench-bulk-frontier bench bench-gateway bench-real bench-engines clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml scripts/setup.sh
@@ -38,7 +38,12 @@ web: .venv/.installed ## build the page into src/hubbub/web (nothing to do where
 demo: install ## 200 chats of 2 turns on one real model (more: make demo DEMO_FLAGS="--chats 50 --keep")
 	@$(BIN)/hubbub demo $(DEMO_FLAGS)
 
-test: lint types layers docs-check web-check pytest ## every check there is
+# What only the slow tests need is fetched meanwhile: that waits for the network, the checks for the cores.
+test: .venv/.dev-installed ## every check there is
+	@mkdir -p .make; $(MAKE) --no-print-directory engines chromium >.make/fetched.log 2>&1 & fetched=$$!; \
+	$(MAKE) --no-print-directory lint types layers docs-check web-check pytest-quick || { kill $$fetched; exit 1; }; \
+	wait $$fetched || { tail -n 20 .make/fetched.log; exit 1; }
+	@$(MAKE) --no-print-directory pytest-slow
 
 lint: .venv/.dev-installed ## style
 	@$(BIN)/ruff check
@@ -72,8 +77,12 @@ chromium: ## a browser for the tests of the page
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
 	  { echo "the tests of the page need Chromium; on Debian: apt-get install chromium"; exit 1; }
 
-pytest: dev engines chromium ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+pytest: pytest-quick pytest-slow ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
+
+pytest-quick: .venv/.dev-installed
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
+
+pytest-slow: dev engines chromium
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SLOW)
 
 page-tests: dev chromium ## of these, the longer ones of the page in a browser
