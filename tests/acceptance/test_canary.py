@@ -25,6 +25,8 @@ ECHO = """
 flags = "--echo --step-ms 20 --prefill-token-ms 0.02 --max-sequences 64"
 """
 SECRET = re.compile(rb"canary-[0-9a-f]{12}")
+ALIKE = 8
+"""Digits of twelve, in their places. Of the secrets here no two share more than five."""
 QUESTIONS = (
     "My password is {secret}. Remember it.",
     "What is my password? Say it.",
@@ -40,6 +42,10 @@ class Chat:
         self.secret = b"canary-%012x" % dice.getrandbits(48)
         self.id = ""
         self.heard = b""
+
+    def resembled(self, said: bytes) -> bool:
+        """Whether that is this chat's secret, or most of it."""
+        return sum(one == other for one, other in zip(said, self.secret, strict=True)) >= len(b"canary-") + ALIKE
 
 
 class Crowd:
@@ -147,10 +153,14 @@ async def test_no_chat_says_the_secret_of_another(
         await talking
         told = 0
         for chat in crowd.chats:
-            assert set(SECRET.findall(chat.heard)) == {chat.secret}, chat.id
             items = await crowd.items(chat)
             assert len(items) == 2 * len(QUESTIONS)
-            assert set(SECRET.findall(repr(items).encode())) == {chat.secret}
+            for whole in (chat.heard, repr(items).encode()):
+                found = set(SECRET.findall(whole))
+                assert chat.secret in found, chat.id
+                # A small model may slip in its own secret; one that only echoes does not.
+                assert not config or found == {chat.secret}, chat.id
+                assert not [other for other in crowd.chats if other is not chat and any(map(other.resembled, found))]
             told += any(chat.secret in repr(item).encode() for item in items if item["role"] == "assistant")
         if config:
             assert told == chats, "a model that never says its own secret proves nothing"
