@@ -83,13 +83,20 @@ class Beginnings:
         before = self._in_slot.pop(slot, b"")
         if beginning is None:
             return False
-        key = beginning.key
-        if key != before and key not in self._files and key not in self._once:
-            self._remember(key)
-        elif key != before and not await self._laid(site, beginning, slot, lora):
+        laid = False
+        if beginning.key != before and not self._is_first(beginning.key):
+            laid = await self._laid(site, beginning, slot, lora)
+            if not laid:
+                return False
+        self._in_slot[slot] = beginning.key
+        return laid
+
+    def _is_first(self, key: bytes) -> bool:
+        """Remembers it then."""
+        if key in self._files or key in self._once:
             return False
-        self._in_slot[slot] = key
-        return key != before and key in self._files
+        self._remember(key)
+        return True
 
     def _remember(self, key: bytes) -> None:
         self._once[key] = None
