@@ -158,8 +158,9 @@ async def test_no_chat_says_the_secret_of_another(
             for whole in (chat.heard, repr(items).encode()):
                 found = set(SECRET.findall(whole))
                 assert chat.secret in found, chat.id
-                # A small model may slip in its own secret; one that only echoes does not.
+                # A small model may slip in a digit of its own secret; one that only echoes does not.
                 assert not config or found == {chat.secret}, chat.id
+                assert all(map(chat.resembled, found)), chat.id
                 assert not [other for other in crowd.chats if other is not chat and any(map(other.resembled, found))]
             told += any(chat.secret in repr(item).encode() for item in items if item["role"] == "assistant")
         if config:
