@@ -5,7 +5,7 @@ Read in ggml-org/llama.cpp b11434, tools/server: server-context.cpp (slots, LoRA
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import aiohttp
@@ -92,6 +92,11 @@ class LlamaCppDialect(Dialect):
         if self._beginnings is not None and isinstance(slot, int):
             laid = await self._beginnings.lay(site, request, slot, body.get("lora"))
             body["cache_prompt"] = laid or body["cache_prompt"]
+
+    def answered(self, request: Request, status: int, header: Callable[[str], str | None]) -> None:
+        # The server sends the head with the first token.
+        if self._slots is not None and status == 200:
+            self._slots.answered(request.id)
 
     async def state(self, site: Site, known: EngineState | None) -> EngineState:
         state = known or await self._capacity(site)

@@ -37,7 +37,23 @@ def test_what_one_user_left_is_of_no_use_to_another() -> None:
         request = replace(asked("r", user), user=UserId(user))
         give_back = slots.take(request)
         assert dialect.body(request)["cache_prompt"] is warm
+        dialect.answered(request, 200, lambda _: None)
         give_back()
+
+
+def test_a_slot_is_nobodys_after_a_request_that_was_not_answered() -> None:
+    slots = SlotTable(1)
+    dialect = LlamaCppDialect((), (), slots)
+    seen = []
+    for user, status in (("anna", 200), ("boris", 503), ("boris", 0), ("anna", 200), ("anna", 0), ("anna", 200)):
+        request = replace(asked("r", user), user=UserId(user))
+        give_back = slots.take(request)
+        seen.append(dialect.body(request)["cache_prompt"])
+        if status:
+            dialect.answered(request, status, lambda _: None)
+        give_back()
+    # What boris asked may have come to the slot or not: of no use to him, nor to anna.
+    assert seen == [True, False, False, False, True, True]
 
 
 def test_a_model_that_is_not_served_is_told() -> None:
