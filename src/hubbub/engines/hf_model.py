@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hubbub.core.errors import ConfigError
 from hubbub.engines.kinds import EngineSpec
+from hubbub.engines.machine import Machine
+from hubbub.engines.model_hub import HubAccess
 from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,14 @@ class Model:
     @property
     def local(self) -> bool:
         return Path(self.path).is_dir()
+
+    @property
+    def folder(self) -> Path | None:
+        """With its files: of a name the newest of the local cache; None before it was downloaded."""
+        if self.local:
+            return Path(self.path)
+        snapshots = HubAccess().cache / ("models--" + self.path.replace("/", "--")) / "snapshots"
+        return max(snapshots.glob("*/"), key=lambda path: path.stat().st_mtime, default=None)
 
     @property
     def window(self) -> int:
@@ -56,6 +66,17 @@ def model_of(spec: EngineSpec) -> Model:
     if tokenizer.is_file():
         config["chat_template"] = json.loads(tokenizer.read_text("utf-8")).get("chat_template", "")
     return Model(str(folder), spec.served_name or found.name, config)
+
+
+def dtype_on_cpu(model: Model, asked: str, machine: Machine) -> str:
+    """``asked``; for "auto" float32 where that is faster than the 16 bits of the model's files, and fits: twice their
+    size in half of what is free. Of a model that isn't here yet the size isn't known, so it stays "auto"."""
+    folder = model.folder
+    if asked != "auto" or not machine.slow_bfloat16 or folder is None or not (folder / "config.json").is_file():
+        return asked
+    quantized = "quantization_config" in json.loads((folder / "config.json").read_text("utf-8"))
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return "float32" if 0 < 2 * size <= machine.free_bytes // 2 and not quantized else asked
 
 
 def isolated(model: Model) -> dict[str, str]:

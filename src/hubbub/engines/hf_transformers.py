@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hubbub.core.errors import ConfigError
 from hubbub.engines import transformers_server
 from hubbub.engines.dialect import Limits
 from hubbub.engines.environments import environment_of
-from hubbub.engines.hf_model import isolated, model_of
+from hubbub.engines.hf_model import dtype_on_cpu, isolated, model_of
 from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
@@ -45,7 +45,10 @@ class TransformersOptions:
     kv_tokens: int = field(default=0, metadata=_help("tokens of KV cache of all chats together; 0: derived"))
     batched_tokens: int = field(default=512, metadata=_help("tokens of prompts and answers in one step"))
     threads: int = field(default=0, metadata=_help("threads of inference; 0: the cores this process may use"))
-    dtype: str = field(default="auto", metadata=_help(f"of weights and KV cache: {', '.join(DTYPES)}"))
+    dtype: str = field(
+        default="auto",
+        metadata=_help(f"of weights and KV cache: {', '.join(DTYPES)}; auto: the model's, or a faster one"),
+    )
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key."""
@@ -64,7 +67,9 @@ def build(spec: EngineSpec) -> Engine:
     if spec.url:
         limits = Limits((spec.model,) if spec.model else (), adapters=tuple(spec.adapters))
         return OpenAIWireEngine(spec.id, WireConfig(spec.url, api_key=spec.api_key, limits=limits))
-    model = model_of(spec)
+    model, machine = model_of(spec), inspect_machine()
+    if not machine.gpus:
+        options = replace(options, dtype=dtype_on_cpu(model, options.dtype, machine))
     adapters = {adapter: peft_folder(adapter, source) for adapter, source in spec.adapters.items()}
     flags = arguments(model.path, model.name, spec.chats or DEFAULT_CHATS, options)
     for adapter, folder in adapters.items():
@@ -104,7 +109,8 @@ def _kv_tokens(model: str, chats: int, options: TransformersOptions) -> int:
     each = int(config["num_hidden_layers"]) * values * DTYPES[options.dtype]
     window = min(options.context_window or 1 << 30, int(config.get("max_position_embeddings", TYPICAL_TOKENS)))
     weights = sum(path.stat().st_size for path in Path(model).glob("*.safetensors"))
-    fits = max(0, free_bytes() - RESERVE_BYTES - 2 * weights) // 2 // each
+    # Files hold 16 bits a number; loaded, and as much again while it loads.
+    fits = max(0, free_bytes() - RESERVE_BYTES - DTYPES[options.dtype] * weights) // 2 // each
     if fits < TYPICAL_TOKENS:
         raise ConfigError(
             f"there is memory for {fits} tokens of KV cache; {TYPICAL_TOKENS} are the least", param="model"

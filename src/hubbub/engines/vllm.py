@@ -16,10 +16,11 @@ from pathlib import Path
 from hubbub.core.errors import ConfigError
 from hubbub.engines.dialect import DEFAULT_SEQUENCES, Limits
 from hubbub.engines.environments import environment_of
-from hubbub.engines.hf_model import Model, isolated, model_of
+from hubbub.engines.hf_model import Model, dtype_on_cpu, isolated, model_of
 from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
+from hubbub.engines.machine import inspect_machine
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.recipes import CPU
 from hubbub.engines.vllm_dialect import VLLMDialect
@@ -45,7 +46,10 @@ class VLLMOptions:
     """Zero and empty leave a value to vLLM, but where the help says otherwise."""
 
     context_window: int = field(default=0, metadata=_help("tokens of input and output; 0: the model's"))
-    dtype: str = field(default="auto", metadata=_help("of weights: auto, bfloat16, float16 or float32"))
+    dtype: str = field(
+        default="auto",
+        metadata=_help(f"of weights: {', '.join(DTYPES)}; auto: the model's, or a faster one"),
+    )
     quantization: str = field(default="", metadata=_help("awq, gptq, fp8, ...; empty: what the model says"))
     kv_gib: float = field(
         default=0.0, metadata=_help("GiB of KV cache; 0: on a GPU what is left, on a CPU half of the free memory")
@@ -76,11 +80,13 @@ class VLLMOptions:
 
 def arguments(model: Model, spec: EngineSpec, options: VLLMOptions, *, cpu: bool) -> list[str]:
     """The command line, without the address. Raises ConfigError."""
+    machine = inspect_machine() if cpu else None
+    dtype = dtype_on_cpu(model, options.dtype, machine) if machine and not options.quantization else options.dtype
     flags = [
         *("--model", model.path, "--served-model-name", model.name),
         *("--max-num-seqs", str(spec.chats or DEFAULT_SEQUENCES)),
         *("--scheduling-policy", "priority", "--enable-prefix-caching", "--enable-prompt-tokens-details"),
-        *("--disable-uvicorn-access-log", "--uvicorn-log-level", "warning", "--dtype", options.dtype),
+        *("--disable-uvicorn-access-log", "--uvicorn-log-level", "warning", "--dtype", dtype),
         *("--enable-auto-tool-choice", "--tool-call-parser", options.tool_parser or _tool_parser(model)),
     ]
     if options.context_window:
@@ -96,9 +102,9 @@ def arguments(model: Model, spec: EngineSpec, options: VLLMOptions, *, cpu: bool
     if options.tensor_parallel > 1:
         flags += ["--tensor-parallel-size", str(options.tensor_parallel)]
     kv_bytes = int(options.kv_gib * GIB)
-    if cpu:
+    if machine:
         # vLLM would take 92 % of all the memory there is, whoever else uses it.
-        kv_bytes = kv_bytes or _free_memory() // 2
+        kv_bytes = kv_bytes or machine.free_bytes // 2
     if kv_bytes:
         flags += ["--kv-cache-memory-bytes", str(kv_bytes)]
     if options.eager or (cpu and shutil.which("g++") is None):
@@ -164,12 +170,6 @@ def build(spec: EngineSpec) -> LaunchedEngine | OpenAIWireEngine:
     command: Sequence[str] = (str(environment.python), "-m", MODULE, *arguments(model, spec, options, cpu=cpu))
     launch = Launch(lambda port: (*command, "--host", HOST, "--port", str(port)), env=environ(model, options, cpu=cpu))
     return LaunchedEngine(spec.id, launch, spec.logs, VLLMDialect(), limits)
-
-
-def _free_memory() -> int:
-    from hubbub.engines.machine import inspect_machine
-
-    return inspect_machine().free_bytes
 
 
 KIND = Kind(
