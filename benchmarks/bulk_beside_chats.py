@@ -11,7 +11,11 @@ costs the same wherever it is. ``less answers``: bulk alone less the tokens that
 nothing. ``no chat``: bulk alone times the share of time in which no chat is being answered, as if a step with one chat
 in it had no room for bulk.
 
+With ``--recipe`` bulk is `hubbub corpus run`, with so many requests in flight at most. Its tokens are then what the
+server has counted less those of the chats: whole answers, when they end.
+
 usage: python -m benchmarks.bulk_beside_chats [--chats 50] [--think 20] [--bulk 200] [--seconds 50] [--rounds 2]
+           [--recipe FILE]
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import uvloop
@@ -36,6 +42,15 @@ from hubbub.cli.server_process import ServerProcess
 
 START_SECONDS = 120.0
 DRAIN_SECONDS = 3.0
+KINDS = ("output", "input", "cached")
+SHOWN = ("name", "seconds", "answers", "ttft_p95", "chat_tokens_s", "bulk_tokens_s", "bulk_limit_p50", "failed")
+
+
+class Counted(NamedTuple):
+    """Tokens that the server has said, and read of prompts without a cache."""
+
+    output: float
+    read: float
 
 
 @dataclass(slots=True)
@@ -47,21 +62,30 @@ class Phase:
     chats: list[Asked] = field(default_factory=list)
     bulk: list[Asked] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
+    served: list[Counted] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(until - since for since, until in self.spans)
+
+    def bulk_rates(self) -> tuple[float, float]:
+        """Tokens a second said and read, by the clients of bulk; where those tell nothing, by the server."""
+        if self.bulk or not self.served:
+            return self.rate(self.bulk), self.read_rate(self.bulk)
+        output, read = (sum(column) / self.seconds for column in zip(*self.served, strict=True))
+        return output - self.rate(self.chats), read - self.read_rate(self.chats)
 
     def rate(self, told: Sequence[Asked]) -> float:
         """Output tokens a second."""
-        seconds = sum(until - since for since, until in self.spans)
-        return sum(tokens_within(told, *span) for span in self.spans) / seconds if seconds else 0.0
+        return sum(tokens_within(told, *span) for span in self.spans) / self.seconds if self.spans else 0.0
 
     def read_rate(self, told: Sequence[Asked]) -> float:
         """Tokens of prompts a second that no cache had."""
-        seconds = sum(until - since for since, until in self.spans)
-        return sum(read_within(told, *span) for span in self.spans) / seconds if seconds else 0.0
+        return sum(read_within(told, *span) for span in self.spans) / self.seconds if self.spans else 0.0
 
     def chat_share(self) -> float:
         """Of the time, in which some chat was being answered."""
-        seconds = sum(until - since for since, until in self.spans)
-        return sum(present_within(self.chats, *span) for span in self.spans) / seconds if seconds else 0.0
+        return sum(present_within(self.chats, *span) for span in self.spans) / self.seconds if self.spans else 0.0
 
     def answers(self) -> list[Asked]:
         return [
@@ -72,18 +96,19 @@ class Phase:
 
     def told(self) -> dict[str, Any]:
         answers = self.answers()
+        bulk_tokens_s, bulk_read_s = self.bulk_rates()
         return {
             "name": self.name,
-            "seconds": round(sum(until - since for since, until in self.spans), 1),
+            "seconds": round(self.seconds, 1),
             "answers": len(answers),
             "ttft_p50": round(quantile((asked.ttft for asked in answers), 0.5), 4),
             "ttft_p95": round(quantile((asked.ttft for asked in answers), 0.95), 4),
             "itl_p50": round(quantile((asked.itl for asked in answers), 0.5), 4),
             "itl_p95": round(quantile((asked.itl for asked in answers), 0.95), 4),
             "chat_tokens_s": round(self.rate(self.chats), 1),
-            "bulk_tokens_s": round(self.rate(self.bulk), 1),
+            "bulk_tokens_s": round(bulk_tokens_s, 1),
             "chat_read_s": round(self.read_rate(self.chats), 1),
-            "bulk_read_s": round(self.read_rate(self.bulk), 1),
+            "bulk_read_s": round(bulk_read_s, 1),
             "chat_time": round(self.chat_share(), 3),
             "bulk_limit_p50": quantile(self.limits, 0.5),
             "failed": sum(asked.end != "ok" for asked in (*self.chats, *self.bulk)),
@@ -91,8 +116,8 @@ class Phase:
 
 
 class Bench:
-    def __init__(self, http: aiohttp.ClientSession, url: str, options: argparse.Namespace) -> None:
-        self._http, self._url, self._options = http, url, options
+    def __init__(self, http: aiohttp.ClientSession, url: str, options: argparse.Namespace, folder: Path) -> None:
+        self._http, self._url, self._options, self._folder = http, url, options, folder
         self._seed = 0
 
     async def phase(self, phase: Phase, *, chats: bool, bulk: bool) -> None:
@@ -103,22 +128,26 @@ class Bench:
             if chats:
                 habits = Habits(options.think, options.max_tokens, 6, self._seed)
                 talking = await stack.enter_async_context(self._present(options.chats, habits))
-            if bulk:
+            if bulk and options.recipe:
+                await stack.enter_async_context(self._corpus())
+            elif bulk:
                 flex = {"service_tier": "flex", "store": False}
                 habits = Habits(0.0, options.bulk_tokens, 20, 1000 + self._seed, flex, conversations=False)
                 working = await stack.enter_async_context(self._present(options.bulk, habits))
             await asyncio.sleep(options.warm_up)
-            since = time.perf_counter()
+            since, before = time.perf_counter(), await self._counted()
             while time.perf_counter() < since + options.seconds:
                 await asyncio.sleep(1.0)
                 phase.limits.append(await self._limit())
-            until = time.perf_counter()
-            await asyncio.sleep(
-                options.drain
-            )  # what was asked in the span gets to its end: only then its tokens are known
+            until, after = time.perf_counter(), await self._counted()
+            # What was asked in the span gets to its end: only then its tokens are known.
+            await asyncio.sleep(options.drain)
         phase.spans.append((since, until))
+        phase.served += [Counted(after.output - before.output, after.read - before.read)] if bulk else []
         phase.chats += talking.told if talking else []
         phase.bulk += working.told if working else []
+        told = phase.told()
+        print(", ".join(f"{key} {told[key]}" for key in SHOWN), flush=True)
         await asyncio.sleep(DRAIN_SECONDS)
 
     @contextlib.asynccontextmanager
@@ -131,11 +160,34 @@ class Bench:
             living.cancel()
             await asyncio.wait([living])
 
-    async def _limit(self) -> float:
+    @contextlib.asynccontextmanager
+    async def _corpus(self) -> AsyncIterator[None]:
+        """Each time it goes on in the same folder, and keeps what is done."""
+        options = self._options
+        argv = ["-m", "hubbub", "corpus", "run", options.recipe, "--out", str(self._folder / "corpus"), "--json-lines"]
+        argv += ["--bytes", "1GB", "--engine", self._url, "--concurrency", str(options.bulk)]
+        with (self._folder / "corpus.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            if process.returncode is not None:
+                sys.exit(f"the corpus ended:\n{(self._folder / 'corpus.log').read_text()[-2000:]}")
+            process.send_signal(signal.SIGINT)
+            await process.wait()
+
+    async def _metric(self, name: str) -> float:
         async with self._http.get(f"{self._url}/metrics") as response:
             text = await response.text()
-        limits = [line for line in text.splitlines() if line.startswith("hubbub_bulk_limit{")]
-        return sum(float(line.rpartition(" ")[2]) for line in limits)
+        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    async def _limit(self) -> float:
+        return await self._metric("hubbub_bulk_limit")
+
+    async def _counted(self) -> Counted:
+        said, given, cached = [await self._metric(f"hubbub_{kind}_tokens_total") for kind in KINDS]
+        return Counted(said, given - cached)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -148,7 +200,7 @@ async def main(options: argparse.Namespace) -> None:
         url = await server.ready(START_SECONDS)
         timeout = aiohttp.ClientTimeout(total=None, sock_read=300)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as http:
-            phases = await measured(Bench(http, url, options), options)
+            phases = await measured(Bench(http, url, options, folder), options)
     finally:
         await server.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -187,7 +239,7 @@ def report(told: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
     if options.dry:
         print("\n".join("  ".join(row) for row in [list(HEADER), *rows]), verdict, sep="\n")
     else:
-        write("bulk_beside_chats", HEADER, rows, whole, note)
+        write("corpus_beside_chats" if options.recipe else "bulk_beside_chats", HEADER, rows, whole, note)
 
 
 def ratio(value: float, base: float) -> float:
@@ -208,6 +260,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--config", default="", help="a hubbub.toml for the server")
+    parser.add_argument("--recipe", default="", help="bulk is this corpus")
     parser.add_argument("--dry", action="store_true", help="print, write no result")
     return parser.parse_args()
 
