@@ -9,12 +9,13 @@ the prefix cache saves. Where an engine decodes fewer together than there are ch
 in the time to the first token. A point that takes longer than its limit is broken off and marked *: its tokens/s are of
 what had come by then, and quantiles that lie beyond are shown as "> N". Measured at the Engine port, without Hubbub's
 server. Precisions: OpenVINO and llama.cpp read the GGUF (4 bits), vLLM, transformers and FastChat the same weights
-written out (bf16). Room for keys and values is held small, so that two fit side by side.
+written out (bf16; Hubbub's settings compute in float32 where XX
 
 usage: python -m benchmarks.engines [--only TEXT] [--minutes 5] [--limit 75] [--environments FOLDER]
            [--llama-server FILE] [--chats 1,8,50,200] [--eager] [--draw]
 
-``--only`` takes the engines whose name holds TEXT; what was measured of others stays in the results. ``--draw`` writes
+``--only`` takes the engines whose name holds TEXT; what was measured of others, and at other numbers of chats than
+``--chats``, stays in the results. ``--draw`` writes
 the table and the chart anew and measures nothing.
 """
 
@@ -194,7 +195,7 @@ async def pair(kind: Kind, options: argparse.Namespace) -> None:
     def keep() -> None:
         loads = {"load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1)}
         more = stamp() | loads | {"eager": options.eager}
-        merged([subject.as_json() | more for subject in (own, ours)])
+        merged([subject.as_json() | more for subject in (own, ours)], options.chats)
 
     async with AsyncExitStack() as stack:
         for subject in (own, ours):

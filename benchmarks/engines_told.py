@@ -72,12 +72,17 @@ def quantiles(turn: Turn) -> dict[str, float | None]:
     return {name: turn.ttft.quantile(share / most) if share <= most else None for name, share in QUANTILES.items()}
 
 
-def merged(entries: Sequence[Mapping[str, Any]]) -> None:
-    """In place of what was measured of the same engines before. What another machine measured is dropped."""
-    said = {(entry["engine"], entry["settings"]) for entry in entries}
-    kept = [entry for entry in read() if (entry["engine"], entry["settings"]) not in said]
-    machine = stamp()["machine"]
-    kept = [entry for entry in kept if entry.get("machine", {}).get("cpu") == machine["cpu"]]
+def merged(entries: Sequence[dict[str, Any]], asked: Sequence[int]) -> None:
+    """In place of what was measured of the same engines before, but for other numbers of chats than ``asked``. What
+    another machine measured is dropped."""
+    said = {(entry["engine"], entry["settings"]): entry for entry in entries}
+    before = [entry for entry in read() if entry.get("machine", {}).get("cpu") == stamp()["machine"]["cpu"]]
+    kept = [entry for entry in before if (entry["engine"], entry["settings"]) not in said]
+    for entry in before:
+        if now := said.get((entry["engine"], entry["settings"])):
+            points = {int(n): point for n, point in entry["chats"].items() if int(n) not in asked}
+            points |= {int(n): point for n, point in now["chats"].items()}
+            now["chats"] = {str(n): points[n] for n in sorted(points)}
     together = sorted([*kept, *entries], key=lambda entry: (place(entry["engine"]), entry["settings"] == OURS))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{NAME}.json").write_text(json.dumps(stamp() | {"engines": together}, indent=1) + "\n")
