@@ -9,7 +9,8 @@ the prefix cache saves. Where an engine decodes fewer together than there are ch
 in the time to the first token. A point that takes longer than its limit is broken off and marked *: its tokens/s are of
 what had come by then, and quantiles that lie beyond are shown as "> N". Measured at the Engine port, without Hubbub's
 server. Precisions: OpenVINO and llama.cpp read the GGUF (4 bits), vLLM, transformers and FastChat the same weights
-written out (bf16; Hubbub's settings compute in float32 where XX
+written out (bf16; Hubbub's settings compute in float32 where that is faster). Room for keys and values is held small,
+so that two fit side by side.
 
 usage: python -m benchmarks.engines [--only TEXT] [--minutes 5] [--limit 75] [--environments FOLDER]
            [--llama-server FILE] [--chats 1,8,50,200] [--eager] [--draw]
