@@ -28,17 +28,26 @@ from hubbub.engines.remote_errors import error_of_response, error_of_transport
 from hubbub.engines.wire_body import chat_body
 from hubbub.ports import Engine
 
-DEFAULT_CHATS = 5
-"""FastChat's own ``--limit-worker-concurrency``."""
+DEFAULT_SEQUENCES = 5
+"""FastChat's own ``--limit-worker-concurrency``. With more at once all become slower together: on a CPU 50 made a
+quarter of the tokens/s that five at a time did."""
 
 
 @dataclass(frozen=True, slots=True)
 class FastChatOptions:
     python: str = field(default="", metadata={"help": "with fschat[model_worker]; empty: its environment's"})
+    sequences: int = field(
+        default=0, metadata={"help": f"requests decoded at once; 0: as many as chats, {DEFAULT_SEQUENCES} at most"}
+    )
     device: str = field(default="cpu", metadata={"help": "cpu, cuda, mps, xpu or npu"})
     conv_template: str = field(
         default="qwen-7b-chat", metadata={"help": "a template of FastChat (this one is ChatML); empty: its guess"}
     )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key."""
+        if self.sequences < 0:
+            raise ValueError(f"sequences is {self.sequences}: it must be at least 1, or 0 to derive it")
 
 
 class _Check(msgspec.Struct):
@@ -118,22 +127,23 @@ def build(spec: EngineSpec) -> Engine:
     options = spec.options or FastChatOptions()
     if spec.adapters:
         raise ConfigError(f"engine {spec.id}: FastChat serves no adapters beside a model", param="adapters")
-    chats = spec.chats or DEFAULT_CHATS
+    sequences = options.sequences or min(spec.chats or DEFAULT_SEQUENCES, DEFAULT_SEQUENCES)
     if spec.url:
         models = (spec.model,) if spec.model else ()
-        config = WireConfig(spec.url, api_key=spec.api_key, limits=Limits(models, max_sequences=chats))
+        there = options.sequences or spec.chats or DEFAULT_SEQUENCES
+        config = WireConfig(spec.url, api_key=spec.api_key, limits=Limits(models, max_sequences=there))
         return OpenAIWireEngine(spec.id, config, FastChatDialect(models))
     model = model_of(spec)
     python = options.python or str(environment_of(KIND.environment, spec.environments).python)
     argv = (
         *(python, "-P", fastchat_server.__file__, "--model", model.path, "--served-name", model.name, "--host", HOST),
-        *("--chats", str(chats), "--device", options.device, "--conv-template", options.conv_template),
+        *("--chats", str(sequences), "--device", options.device, "--conv-template", options.conv_template),
     )
     # LOGDIR: where each of the three writes a log of its own, by default whatever folder this is.
     env = {**isolated(model), "LOGDIR": str(spec.logs)}
     launch = Launch(lambda port: (*argv, "--port", str(port)), env, health="/v1/models")
     return LaunchedEngine(
-        spec.id, launch, spec.logs, FastChatDialect((model.name,)), Limits((model.name,), max_sequences=chats)
+        spec.id, launch, spec.logs, FastChatDialect((model.name,)), Limits((model.name,), max_sequences=sequences)
     )
 
 

@@ -14,6 +14,7 @@ from hubbub.engines import fastchat, hf_transformers, transformers_server
 from hubbub.engines.fastchat import FastChatDialect
 from hubbub.engines.hf_transformers import TransformersOptions
 from hubbub.engines.kinds import EngineSpec
+from hubbub.engines.launched import LaunchedEngine
 from hubbub.engines.transformers_server import Turns
 
 
@@ -86,6 +87,19 @@ def test_an_environment_that_is_not_there_is_told(tmp_path: Path) -> None:
         fastchat.build(spec)
     with pytest.raises(ConfigError, match="no adapters"):
         fastchat.build(EngineSpec(EngineId("e"), "fastchat", tmp_path, adapters={"warm": "x"}))
+
+
+@pytest.mark.parametrize(("chats", "sequences", "sent"), [(0, 0, 5), (2, 0, 2), (200, 0, 5), (200, 12, 12)])
+def test_fastchat_is_sent_few_at_once(tmp_path: Path, chats: int, sequences: int, sent: int) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    options = fastchat.FastChatOptions(python="python", sequences=sequences)
+    spec = EngineSpec(EngineId("e"), "fastchat", tmp_path, str(tmp_path), chats=chats, options=options)
+    engine = fastchat.build(spec)
+    assert isinstance(engine, LaunchedEngine)
+    assert engine.wire.config.limits.max_sequences == sent
+    argv = engine.supervisor.command.argv
+    assert argv[argv.index("--chats") + 1] == str(sent)
 
 
 @pytest.mark.parametrize(
