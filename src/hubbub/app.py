@@ -145,14 +145,15 @@ class App:
                 "hubbub_input_tokens_total": [({}, seen.input_tokens)],
                 "hubbub_cached_tokens_total": [({}, seen.cached_tokens)],
                 "hubbub_output_tokens_total": [({}, seen.output_tokens)],
+                "hubbub_generated_tokens_total": [({"engine": e}, n) for e, n in seen.generated.items()],
                 "hubbub_stream_deltas_total": [({}, seen.deltas)],
                 "hubbub_journal_flushes_total": [({}, seen.flushes)],
                 "hubbub_engine_losses_total": [({}, seen.engine_losses)],
                 "hubbub_engine_hangs_total": [({}, seen.engine_hangs)],
                 "hubbub_answers_resumed_total": [({}, seen.resumed)],
-                "hubbub_engine_up": [({"engine": e.id}, e.id in self.dispatcher.states) for e in self.engines],
+                "hubbub_engine_up": [({"engine": e.id}, int(e.id in self.dispatcher.states)) for e in self.engines],
                 "hubbub_engine_draining": [
-                    ({"engine": e.id}, e.id in self.dispatcher.scheduler.draining) for e in self.engines
+                    ({"engine": e.id}, int(e.id in self.dispatcher.scheduler.draining)) for e in self.engines
                 ],
                 "hubbub_engine_cost_usd_total": [
                     ({"engine": e.id}, e.cost_usd) for e in self.engines if isinstance(e, ThrottledEngine)

@@ -37,6 +37,13 @@ async def ask(http: aiohttp.ClientSession, url: str, number: int) -> tuple[int, 
         return answer.status, await answer.text()
 
 
+async def counted(http: aiohttp.ClientSession, url: str, what: str, labels: str = "") -> float:
+    async with http.get(f"{url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    found = (float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"hubbub_{what}_total{labels} "))
+    return next(found, 0.0)
+
+
 async def test_fifty_chats_at_the_limit_of_an_api_all_get_their_answer_and_the_bill_is_right(tmp_path: Path) -> None:
     """60 requests a minute, thirty times as fast; the bucket is nearly empty at first."""
     api = Api(Limiter(60, 2.0, Says.OPENAI))
@@ -53,8 +60,9 @@ async def test_fifty_chats_at_the_limit_of_an_api_all_get_their_answer_and_the_b
                 told = await answer.json()
             assert told["cost_usd"] == pytest.approx(50 * COST)
             assert float(told["details"]["requests_per_minute"]) == pytest.approx(0.99 * 1800, rel=0.05)
-            async with http.get(f"{url}/metrics") as answer:
-                assert f'hubbub_engine_cost_usd_total{{engine="far"}} {50 * COST:g}' in await answer.text()
+            assert await counted(http, url, "engine_cost_usd", '{engine="far"}') == pytest.approx(50 * COST)
+            said = await counted(http, url, "output_tokens")
+            assert said == await counted(http, url, "generated_tokens", '{engine="far"}') == 50 * len(WORDS)
             app.dispatcher.scheduler.validate()
 
 
@@ -99,3 +107,25 @@ async def test_an_answer_that_was_cut_off_and_cannot_go_on_says_so_and_keeps_wha
             assert "response.failed" in text
             assert "cannot go on" in text
             assert len(api.bodies) == 1
+
+
+async def test_tokens_are_counted_while_an_answer_is_being_written(tmp_path: Path) -> None:
+    file = tmp_path / "hubbub.toml"
+    file.write_text(
+        f'[server]\nport = 0\ndata = "{tmp_path}/data"\n[engines.sim]\nkind = "simulated"\n'
+        "[engines.sim.options]\nstep_ms = 100\n"
+    )
+    settings = load({}, file=file, environ={}).settings
+    async with running(settings) as (_, url), aiohttp.ClientSession() as http:
+        async with http.post(f"{url}/v1/responses", json={"input": "Hello.", "background": True}) as answer:
+            assert answer.status == 200
+            name = (await answer.json())["id"]
+        async with asyncio.timeout(30), http.get(f"{url}/v1/responses/{name}?stream=true") as stream:
+            async for line in stream.content:
+                if b"output_text.delta" in line:
+                    break
+            written = 0.0
+            while written < 2:
+                await asyncio.sleep(0.05)
+                written = await counted(http, url, "generated_tokens", '{engine="sim"}')
+            assert await counted(http, url, "output_tokens") == 0

@@ -26,7 +26,7 @@ HEDGE_FACTOR = 3.0
 HEDGE_SHARE = 0.05
 """At most this share of the requests in flight is sent twice."""
 _PROGRESS = re.compile(
-    rb"^(?:hubbub_output_tokens_total|hubbub_engine_output_tokens_total|vllm:generation_tokens_total"
+    rb"^(?:hubbub_generated_tokens_total|hubbub_engine_output_tokens_total|vllm:generation_tokens_total"
     rb"|sglang:generation_tokens_total|llamacpp:tokens_predicted_total)(?:\{[^}]*\})? (\S+)$",
     re.MULTILINE,
 )

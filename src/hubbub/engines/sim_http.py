@@ -212,7 +212,7 @@ class SimulatedApp:
             ("hubbub_engine_output_tokens_total", "counter", self.engine.output_tokens),
             ("hubbub_engine_steps_total", "counter", self.engine.steps),
         ]
-        text = "".join(f"# TYPE {name} {kind}\n{name} {value:g}\n" for name, kind, value in rows)
+        text = "".join(f"# TYPE {name} {kind}\n{name} {value!r}\n" for name, kind, value in rows)
         return web.Response(text=text, content_type="text/plain")
 
     async def tokenize(self, request: web.Request) -> web.Response:

@@ -84,7 +84,8 @@ METRICS = (
     Metric("hubbub_promised", "gauge", "Refused chats that are let in when they come back as they were told."),
     Metric("hubbub_input_tokens_total", "counter", "Prompt tokens, as engines report them."),
     Metric("hubbub_cached_tokens_total", "counter", "Prompt tokens that came from a prefix cache."),
-    Metric("hubbub_output_tokens_total", "counter", "Tokens generated."),
+    Metric("hubbub_output_tokens_total", "counter", "Tokens of answers that ended, as engines report them."),
+    Metric("hubbub_generated_tokens_total", "counter", "Tokens so far, also of answers being written, by engine."),
     Metric("hubbub_stream_deltas_total", "counter", "Pieces of text published to streams."),
     Metric("hubbub_journal_flushes_total", "counter", "Group writes of the stream journal."),
     Metric("hubbub_engine_losses_total", "counter", "Times an engine went away."),
@@ -123,7 +124,8 @@ def _lines(metric: Metric, samples: dict[str, list[Sample]], histograms: dict[st
         return
     for labels, value in samples.get(metric.name, []):
         text = ",".join(f'{key}="{_escaped(word)}"' for key, word in labels.items())
-        yield f"{metric.name}{{{text}}} {value:g}" if text else f"{metric.name} {value:g}"
+        # To the last digit: a counter rounded to six of them stands still for whoever looks at its rate.
+        yield f"{metric.name}{{{text}}} {value!r}" if text else f"{metric.name} {value!r}"
 
 
 def _escaped(word: str) -> str:
