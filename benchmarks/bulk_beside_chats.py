@@ -12,7 +12,7 @@ nothing. ``no chat``: bulk alone times the share of time in which no chat is bei
 in it had no room for bulk.
 
 With ``--recipe`` bulk is `hubbub corpus run`, with so many requests in flight at most. Its tokens are then what the
-server has counted less those of the chats: whole answers, when they end.
+server has counted less those of the chats; tokens of its prompts are counted when an answer ends.
 
 usage: python -m benchmarks.bulk_beside_chats [--chats 50] [--think 20] [--bulk 200] [--seconds 50] [--rounds 2]
            [--recipe FILE]
@@ -42,7 +42,7 @@ from hubbub.cli.server_process import ServerProcess
 
 START_SECONDS = 120.0
 DRAIN_SECONDS = 3.0
-KINDS = ("output", "input", "cached")
+KINDS = ("generated", "input", "cached")
 SHOWN = ("name", "seconds", "answers", "ttft_p95", "chat_tokens_s", "bulk_tokens_s", "bulk_limit_p50", "failed")
 
 
