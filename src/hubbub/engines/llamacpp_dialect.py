@@ -94,7 +94,7 @@ class LlamaCppDialect(Dialect):
             body["cache_prompt"] = laid or body["cache_prompt"]
 
     def answered(self, request: Request, status: int, header: Callable[[str], str | None]) -> None:
-        # The server sends the head with the first token.
+        # The head comes with the first token, so that an error has a status of its own (ggml-org/llama.cpp#16486).
         if self._slots is not None and status == 200:
             self._slots.answered(request.id)
 
