@@ -176,17 +176,17 @@ class Bench:
             process.send_signal(signal.SIGINT)
             await process.wait()
 
-    async def _metric(self, name: str) -> float:
+    async def _metrics(self, *names: str) -> list[float]:
+        """Each over all its labels."""
         async with self._http.get(f"{self._url}/metrics") as response:
-            text = await response.text()
-        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
+            rows = [line.rpartition(" ")[::2] for line in (await response.text()).splitlines()]
+        return [sum(float(value) for label, value in rows if label.partition("{")[0] == name) for name in names]
 
     async def _limit(self) -> float:
-        return await self._metric("hubbub_bulk_limit")
+        return (await self._metrics("hubbub_bulk_limit"))[0]
 
     async def _counted(self) -> Counted:
-        said, given, cached = [await self._metric(f"hubbub_{kind}_tokens_total") for kind in KINDS]
+        said, given, cached = await self._metrics(*(f"hubbub_{kind}_tokens_total" for kind in KINDS))
         return Counted(said, given - cached)
 
 

@@ -206,7 +206,8 @@ def measured(bench: Bench) -> dict[str, Any]:
     once, twice = marks[1] - marks[0], marks[2] - marks[1]
     return {
         **stamp(),
-        "options": {name: str(value) for name, value in vars(bench.options).items()},
+        # Not where the environments are: that says something of one machine only.
+        "options": {name: value for name, value in vars(bench.options).items() if name != "environments"},
         "server_start_s": start_s,
         "hubbub": {
             "whole": asdict(whole),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 from hubbub.core.errors import ConfigError
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.machine import Machine
-from hubbub.engines.model_hub import HubAccess
+from hubbub.engines.model_hub import HubAccess, snapshots
 from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
 
 log = logging.getLogger(__name__)
+_OF = re.compile(r"-of-(\d+)\.safetensors$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,7 @@ class Model:
         """With its files: of a name the newest of the local cache; None before it was downloaded."""
         if self.local:
             return Path(self.path)
-        snapshots = HubAccess().cache / ("models--" + self.path.replace("/", "--")) / "snapshots"
-        return max(snapshots.glob("*/"), key=lambda path: path.stat().st_mtime, default=None)
+        return next(iter(snapshots(self.path, HubAccess())), None)
 
     @property
     def window(self) -> int:
@@ -70,12 +71,14 @@ def model_of(spec: EngineSpec) -> Model:
 
 def dtype_on_cpu(model: Model, asked: str, machine: Machine) -> str:
     """``asked``; for "auto" float32 where that is faster than the 16 bits of the model's files, and fits: twice their
-    size in half of what is free. Of a model that isn't here yet the size isn't known, so it stays "auto"."""
+    size in half of what is free. A model whose files aren't all here, so that the size isn't known, stays "auto"."""
     folder = model.folder
     if asked != "auto" or not machine.slow_bfloat16 or folder is None or not (folder / "config.json").is_file():
         return asked
     quantized = "quantization_config" in json.loads((folder / "config.json").read_text("utf-8"))
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    files = list(folder.glob("*.safetensors"))
+    parts = max((int(found[1]) for file in files if (found := _OF.search(file.name))), default=1)
+    size = sum(file.stat().st_size for file in files) if len(files) >= parts else 0
     return "float32" if 0 < 2 * size <= machine.free_bytes // 2 and not quantized else asked
 
 

@@ -16,11 +16,11 @@ from hubbub.core.errors import ConfigError
 from hubbub.engines import transformers_server
 from hubbub.engines.dialect import Limits
 from hubbub.engines.environments import environment_of
-from hubbub.engines.hf_model import dtype_on_cpu, isolated, model_of
+from hubbub.engines.hf_model import Model, dtype_on_cpu, isolated, model_of
 from hubbub.engines.kinds import EngineSpec, Kind, Tunable, fewer_threads
 from hubbub.engines.launched import HOST, Launch, LaunchedEngine
 from hubbub.engines.lora_files import peft_folder
-from hubbub.engines.machine import inspect_machine
+from hubbub.engines.machine import Machine, inspect_machine
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.openvino_server.sizing import RESERVE_BYTES, TYPICAL_TOKENS, free_bytes, usable_cores
 from hubbub.ports import Engine
@@ -68,10 +68,8 @@ def build(spec: EngineSpec) -> Engine:
         limits = Limits((spec.model,) if spec.model else (), adapters=tuple(spec.adapters))
         return OpenAIWireEngine(spec.id, WireConfig(spec.url, api_key=spec.api_key, limits=limits))
     model, machine = model_of(spec), inspect_machine()
-    if not machine.gpus:
-        options = replace(options, dtype=dtype_on_cpu(model, options.dtype, machine))
     adapters = {adapter: peft_folder(adapter, source) for adapter, source in spec.adapters.items()}
-    flags = arguments(model.path, model.name, spec.chats or DEFAULT_CHATS, options)
+    flags = arguments(model, spec.chats or DEFAULT_CHATS, options, machine)
     for adapter, folder in adapters.items():
         flags += ["--adapter", f"{adapter}={folder}"]
     python = options.python or str(environment_of(KIND.environment, spec.environments).python)
@@ -80,11 +78,14 @@ def build(spec: EngineSpec) -> Engine:
     return LaunchedEngine(spec.id, Launch(lambda port: (*argv, "--port", str(port)), isolated(model)), spec.logs)
 
 
-def arguments(model: str, name: str, chats: int, options: TransformersOptions) -> list[str]:
+def arguments(model: Model, chats: int, options: TransformersOptions, machine: Machine) -> list[str]:
     """The command line of the server, but for its port. Raises ConfigError where memory is short."""
-    kv_tokens = options.kv_tokens or _kv_tokens(model, chats, options)
+    if not machine.gpus:
+        options = replace(options, dtype=dtype_on_cpu(model, options.dtype, machine))
+    # On a GPU transformers measures itself what is left (0).
+    kv_tokens = options.kv_tokens or (0 if machine.gpus else _kv_tokens(model.path, chats, options))
     return [
-        *("--model", model, "--served-name", name, "--host", HOST),
+        *("--model", model.path, "--served-name", model.name, "--host", HOST),
         *("--chats", str(chats), "--kv-tokens", str(kv_tokens), "--batched-tokens", str(options.batched_tokens)),
         *("--context-window", str(options.context_window), "--dtype", options.dtype),
         *("--threads", str(options.threads or usable_cores())),
@@ -92,9 +93,6 @@ def arguments(model: str, name: str, chats: int, options: TransformersOptions) -
 
 
 def _kv_tokens(model: str, chats: int, options: TransformersOptions) -> int:
-    """On a GPU transformers measures itself what is left (0)."""
-    if inspect_machine().gpus:
-        return 0
     wanted = chats * TYPICAL_TOKENS
     file = Path(model) / "config.json"
     if not file.is_file():

@@ -48,12 +48,15 @@ class HubAccess:
         return self.endpoint or constants.ENDPOINT
 
 
+def snapshots(repo: str, access: HubAccess) -> list[Path]:
+    """The folders of ``repo`` in the local cache, the newest first."""
+    folders = (access.cache / ("models--" + repo.replace("/", "--")) / "snapshots").glob("*/")
+    return sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
 def cached_file(repo: str, wanted: str, access: HubAccess) -> Path | None:
     """The GGUF file or IR folder of ``repo`` that is in the local cache; None if there is none that fits."""
-    snapshots = access.cache / ("models--" + repo.replace("/", "--")) / "snapshots"
-    if not snapshots.is_dir():
-        return None
-    for snapshot in sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+    for snapshot in snapshots(repo, access):
         # A file that is still being downloaded has no link here.
         names = [str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.exists() and path.is_file()]
         chosen = choose_file(names, wanted)

@@ -43,3 +43,5 @@ def test_a_name_is_looked_up_in_the_local_cache(tmp_path: Path, monkeypatch: pyt
     (snapshot / "model.safetensors").write_bytes(b"w" * 1000)
     (snapshot / "config.json").write_text("{}")
     assert dtype_on_cpu(model, "auto", machine) == "float32"
+    (snapshot / "model.safetensors").rename(snapshot / "model-00001-of-00002.safetensors")
+    assert dtype_on_cpu(model, "auto", machine) == "auto", "half of it is still to come"

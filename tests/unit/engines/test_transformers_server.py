@@ -12,9 +12,11 @@ from hubbub.core.errors import ConfigError, NotFound, Unsupported
 from hubbub.core.types import ChatId, EngineId, Message, Request, RequestId, Role, Sampling, UserId
 from hubbub.engines import fastchat, hf_transformers, transformers_server
 from hubbub.engines.fastchat import FastChatDialect
+from hubbub.engines.hf_model import Model
 from hubbub.engines.hf_transformers import TransformersOptions
 from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.launched import LaunchedEngine
+from hubbub.engines.machine import inspect_machine
 from hubbub.engines.transformers_server import Turns
 
 
@@ -68,7 +70,7 @@ def test_each_token_draws_by_a_seed_of_its_own() -> None:
 def test_what_is_launched_takes_the_flags(tmp_path: Path) -> None:
     config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 4096}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    flags = hf_transformers.arguments(str(tmp_path), "m", 8, TransformersOptions(threads=3))
+    flags = hf_transformers.arguments(Model(str(tmp_path), "m"), 8, TransformersOptions(threads=3), inspect_machine())
     read = transformers_server.parser().parse_args([*flags, "--port", "5", "--adapter", "warm=/a"])
     assert (read.chats, read.kv_tokens, read.threads, read.adapter) == (8, 8 * 1024, 3, ["warm=/a"])
 
