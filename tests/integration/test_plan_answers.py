@@ -119,6 +119,14 @@ def test_a_smaller_vocabulary_makes_more_tokens_of_russian_only() -> None:
     assert text_size("en", 32_000).bytes_per_token.value == text_size("en").bytes_per_token.value
 
 
+def test_compare_takes_fewer_bits_where_the_weights_leave_no_room_for_chats() -> None:
+    rows = compare(Ask(Job(10**9)), ["RTX 5090", "H100"], ["Qwen3-14B"])["rows"]
+    quants = {row["machine"]: row["quant"] for row in rows}
+    assert quants == {"RTX-5090": "AWQ", "H100-SXM": "BF16"}
+    stated = compare(Ask(Job(10**9)), ["RTX 5090"], ["Qwen3-14B"], quants=["BF16"])["rows"]
+    assert (stated[0]["quant"], stated[0]["chats_resident"]) == ("BF16", 0), "what is asked for is kept"
+
+
 def test_compare_marks_the_front_and_keeps_what_does_not_fit_with_the_reason() -> None:
     plan = compare(Ask(Job(10**9)), ["RTX 4090", "H100", "RTX 4060"], ["Qwen3-32B"])
     rows = {row["machine"]: row for row in plan["rows"]}

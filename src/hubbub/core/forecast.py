@@ -95,10 +95,17 @@ class Doors:
         return self._too_late(ticket, engine.pace.first_token(ticket.prefill), cost, now)
 
     def in_line(
-        self, ticket: Ticket, waiting: int, lanes: Iterable[Lane], now: float, *, patient: bool = False
+        self,
+        ticket: Ticket,
+        seconds: float | None,
+        waiting: int,
+        lanes: Iterable[Lane],
+        now: float,
+        *,
+        patient: bool = False,
     ) -> Refuse | None:
-        """Why the newest in the line cannot stay there; None if it can. ``waiting``: all of its class, in ``lanes``.
-        ``patient``: only the length of the line counts."""
+        """Why the newest in the line cannot stay there; None if it can. ``seconds``: foreseen to its first token.
+        ``waiting``: all of its class, in ``lanes``. ``patient``: only the length of the line counts."""
         config, lane = self._config, ticket.lane
         most = config.max_queued if ticket.is_chat else config.max_queued_bulk
         if waiting > most:
@@ -107,9 +114,9 @@ class Doors:
             after = (waiting - most) / rate + owed if rate else lane.stalled(now)
             reason = f"the queue is full: {waiting - 1} {lane.priority} requests wait, at most {most} may"
             return self._sent_away(ticket, reason, after, 1 / rate if rate else 0.0, now)
-        seconds, rate = Outlook(lane, now).wait(ticket).seconds, lane.slots_per_second(now)
-        if seconds is None or patient:
+        if seconds is None or patient or not ticket.is_chat:
             return None
+        rate = lane.slots_per_second(now)
         cost = max((engine.pace.per_token() * ticket.prefill for engine in lane.engines), default=0.0)
         return self._too_late(ticket, seconds, max(cost, 1 / rate if rate and not lane.has_slot(now) else 0.0), now)
 

@@ -151,11 +151,11 @@ class Scheduler:
         if ticket.engine is not None:
             return
         waiting, lanes = self._placement.queued[lane.priority], self._placement.lanes[lane.priority].values()
-        refusal = None
+        wait, refusal = self._wait(ticket, now), None
         if not event.accepted:
-            refusal = self._doors.in_line(ticket, waiting, lanes, now, patient=event.patient)
+            refusal = self._doors.in_line(ticket, wait.seconds, waiting, lanes, now, patient=event.patient)
         if refusal is None:
-            out.append(self._wait(ticket, now))
+            out.append(wait)
             return
         self._placement.dequeue(ticket)
         self._drop(ticket, now)

@@ -27,6 +27,8 @@ DEFAULT_MACHINES = (
     "M2 Ultra",
 )
 DEFAULT_MODELS = ("Qwen2.5-7B", "Qwen3-8B", "Qwen3-14B")
+FEW_CHATS = 4
+"""A machine with room for fewer beside the weights as they are published is compared with weights of 4 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def compare(
     rows: list[dict[str, Any]] = []
     for model, machine, engine, quant in product(models, machines, engines, quants):
         try:
-            setup = _setup(model, machine, engine, quant)
+            setup = _setup(model, machine, engine, quant, ask)
             rows.append(_row(setup, ask))
         except HubbubError as error:
             rows.append({"model": model, "machine": machine, "engine": engine, "fits": False, "why": error.message})
@@ -63,9 +65,9 @@ def compare(
     return {"rows": rows, "for": _described(ask)}
 
 
-def _setup(model: str, machine: str, engine: str, quant: str) -> Setup:
+def _setup(model: str, machine: str, engine: str, quant: str, ask: Ask) -> Setup:
     setup = make_setup(model, machine, engine=engine, quant=quant)
-    if setup.memory.fits or quant:
+    if quant or (setup.memory.fits and _resident(setup, ask) >= FEW_CHATS):
         return setup
     fewer = "Q4_K_M" if setup.engine.family in ("llamacpp", "openvino") else "AWQ"
     return make_setup(model, machine, engine=engine, quant=fewer)
@@ -79,9 +81,12 @@ def _described(ask: Ask) -> dict[str, Any]:
     }
 
 
+def _resident(setup: Setup, ask: Ask) -> int:
+    return chats_that_fit(setup.memory, setup.shape, setup.quant, ask.chats.context if ask.chats else 4096)
+
+
 def _row(setup: Setup, ask: Ask) -> dict[str, Any]:
     card = setup.machine.card
-    context = ask.chats.context if ask.chats else 4096
     row: dict[str, Any] = {
         "model": setup.shape.name,
         "machine": setup.machine.name,
@@ -89,7 +94,7 @@ def _row(setup: Setup, ask: Ask) -> dict[str, Any]:
         "quant": setup.quant.name,
         "fits": True,
         "price_usd": (card.price_usd or 0.0) * setup.machine.count,
-        "chats_resident": chats_that_fit(setup.memory, setup.shape, setup.quant, context),
+        "chats_resident": _resident(setup, ask),
     }
     if ask.job is not None:
         report = corpus_report(setup, ask.job)

@@ -80,6 +80,8 @@ class EngineSim:
     """Seconds that all decode steps would have taken without prompts beside them."""
     promised: int = 0
     """Tokens that the sequences in the engine may yet grow by."""
+    ready: list[Sequence] = field(default_factory=list)
+    """Those whose prompt was read to its end in the last steps: they have said a token."""
 
     @property
     def idle(self) -> bool:
@@ -97,6 +99,7 @@ class EngineSim:
         """Run at least one step from ``now``, more while they are alike and end before ``until``; the time after
         them and the sequences that ended. A step that has begun is finished even past ``until``."""
         self._admit()
+        self.ready = []
         if self.reading:
             return self._mixed_step(now)
         if not self.running:
@@ -151,7 +154,7 @@ class EngineSim:
     def _mixed_step(self, now: float) -> tuple[float, list[Sequence]]:
         model, counters = self.model, self.counters
         room = max(self.limits.budget - (0 if self.limits.prefill_first else len(self.running)), 16)
-        spent, ready = 0.0, []
+        spent, ready = 0.0, self.ready
         for sequence in self.reading:
             chunk = min(sequence.todo, room)
             if chunk <= 0:
@@ -212,7 +215,8 @@ class EngineSim:
             sequence.done += steps
             sequence.held += steps
             sequence.last = now
-            sequence.worst_gap = max(sequence.worst_gap, gap)
+            if gap > sequence.worst_gap:
+                sequence.worst_gap = gap
             if sequence.done >= sequence.answer:
                 ended.append(sequence)
         if ended:

@@ -24,6 +24,8 @@ from hubbub.planner.setup import Setup, step_model
 
 PROGRESS_EVERY_S = 1.0
 TOLD_STEPS = 10
+ALONE_TOLD = 8
+"""Times as seldom a corpus without chats is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Simulation:
         self._told = 0.0
         # a slow engine's seconds hold no step at all: telling of them every one would cost more than the steps
         self._tell_every = max(PROGRESS_EVERY_S, TOLD_STEPS * model.decode(most, most * 512))
+        if not chats.count:  # one user alone: there is nobody to be fair to
+            self._tell_every *= ALONE_TOLD
         self._last_end = [0.0, 0.0]
         self.outcome = Outcome()
 
@@ -198,13 +202,12 @@ class Simulation:
     def _step(self, engine: EngineId, arrival: float) -> int:
         simulated, clock = self._engines[engine], self._clock
         now = clock[engine]
-        reading = bool(simulated.waiting or simulated.reading)
         after, ended = simulated.advance(now, arrival)
         clock[engine] = after
-        if reading:  # the scheduler learns from first tokens, and gives the next bulk row after one
+        if simulated.ready:  # the scheduler learns from first tokens, and gives the next bulk row after one
             known = self._progress
-            first = {s.key: s.done for s in (*simulated.running, *ended) if s.key not in known}
-            self._progress.update(first)
+            first = {s.key: s.done for s in simulated.ready if s.key not in known}
+            known.update(first)
             told = {RequestId(key): done for key, done in first.items()}
             self._obey(self.scheduler.handle(Progressed(told), after), after)
         for sequence in ended:
