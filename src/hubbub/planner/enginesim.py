@@ -215,7 +215,7 @@ class EngineSim:
             sequence.done += steps
             sequence.held += steps
             sequence.last = now
-            if gap > sequence.worst_gap:
+            if gap > sequence.worst_gap:  # noqa: PLR1730 - a call for every one would cost as much again
                 sequence.worst_gap = gap
             if sequence.done >= sequence.answer:
                 ended.append(sequence)
