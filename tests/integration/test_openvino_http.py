@@ -67,6 +67,26 @@ async def test_a_stream_says_the_same(engine: Running) -> None:
     assert len({event["id"] for event in events}) == 1
 
 
+@pytest.mark.parametrize("length", [22, 24, 26])
+async def test_chats_that_began_alike_do_not_say_each_others_words(engine: Running, length: int) -> None:
+    """Their past ends within a block of the KV cache, at one length or another, and all go on from there at once."""
+    hello = {"role": "user", "content": "Hello! I would like to talk with you about words today."}
+    words = ("apple", "tiger", "violin", "copper", "river", "candle", "rocket", "pepper")
+
+    async def said(messages: list[dict[str, str]], tokens: int) -> str:
+        body = {"messages": messages, "temperature": 0, "max_tokens": tokens}
+        answer = await engine.post("/v1/chat/completions", body)
+        return str(answer["choices"][0]["message"]["content"])
+
+    past = [hello, {"role": "assistant", "content": await said([hello], length)}]
+    told = [
+        [*past, {"role": "user", "content": f"My word is {word}. Say my word back to me and nothing else."}]
+        for word in words
+    ]
+    for word, answer in zip(words, await asyncio.gather(*(said(chat, 24) for chat in told)), strict=True):
+        assert not {other for other in words if other in answer.lower()} - {word}, f"of {word}: {answer}"
+
+
 async def test_length_and_stop(engine: Running) -> None:
     short = await engine.chat(STORY, temperature=0, max_tokens=5)
     assert short["choices"][0]["finish_reason"] == "length"

@@ -157,9 +157,8 @@ def test_two_at_once_share_what_the_first_has_begun(model: Path) -> None:
     assert chat.alone(prompt)[0] == 3 * BLOCK - 1
 
 
-@pytest.mark.parametrize("changes", [{"prefix_cache": False}, {"split_fuse": False, "batched_tokens": 2048}])
-def test_nothing_is_claimed_where_it_is_not_known(model: Path, changes: dict[str, Any]) -> None:
-    chat = Chat(model, **changes)
+def test_nothing_is_claimed_where_there_is_no_cache(model: Path) -> None:
+    chat = Chat(model, prefix_cache=False)
     for _ in range(2):
         number = chat.submit(words(100))
         assert chat.run() == {number: 0}

@@ -105,6 +105,27 @@ def test_greedy_is_the_same_alone_and_in_company(model: Path) -> None:
     assert [together[number].tokens for number in range(3)] == alone
 
 
+@pytest.mark.parametrize("more", [0, 3, 20, 40])
+@pytest.mark.parametrize("lost", [False, True])
+def test_those_who_continue_one_answer_at_once_do_not_read_each_other(model: Path, more: int, *, lost: bool) -> None:
+    """The pipeline by itself has all of them write into the block in which the answer ended; 20 more end with it."""
+    exact = {"kv_precision": "f32", "batched_tokens": 256}
+    past, stepper = add(0, 40, 4), build(model, **exact)
+    stepper.submit(past)
+    history = past.prompt + run(stepper)[0].tokens
+    asked = [
+        Add(n, history + add(n, more, 12, seed=n).prompt, Sampler(12, 0.0, 1.0, 0, 0, ignore_eos=True))
+        for n in range(1, 5)
+    ]
+    expected = {request.id: said(model, request, prefix_cache=False, **exact) for request in asked}
+    if lost:
+        stepper._mirror.lost = True  # type: ignore[union-attr]
+    for request in asked:
+        stepper.submit(request)
+    together = run(stepper)
+    assert {number: out.tokens for number, out in together.items()} == expected
+
+
 def test_a_seed_repeats_what_was_said(model: Path) -> None:
     first, again, other = (said(model, add(1, 20, 16, temperature=1.0, seed=seed)) for seed in (5, 5, 6))
     assert first == again

@@ -88,6 +88,7 @@ class PrefixMirror:
         self._found: dict[int, _Block] = {}
         self._oldest: list[tuple[int, _Block]] = []
         self._now = blocks
+        self._last: tuple[Sequence[int], _Request] | None = None
 
     @property
     def held(self) -> int:
@@ -98,12 +99,21 @@ class PrefixMirror:
         """A request enters the pipeline. Tokens of its prompt that are not computed again."""
         if self.lost:
             return 0
-        request = self._requests[number] = _Request(prompt)
+        request = self._requests[number] = self._read(prompt)
+        self._last = None
         for length in self._plan(request):
             request.blocks.append(self._restore(request.keys[length - 1]))
             request.done = length - 1 if length == request.prompt else length
         self._fresh.append(request)
         return request.done
+
+    def would_share(self, prompt: Sequence[int]) -> bool:
+        """Whether a request with this prompt would begin in a half-full block that another holds."""
+        request = self._read(prompt)
+        lengths = self._plan(request)
+        if not lengths or lengths[-1] % BLOCK_TOKENS == 0:
+            return False
+        return request.keys[lengths[-1] - 1] not in self._kept
 
     def cancel(self, number: int) -> None:
         """It computes no more and is freed at the end of the next step."""
@@ -141,6 +151,12 @@ class PrefixMirror:
         for number in self._leaving:
             self.end(number)
         self._leaving.clear()
+
+    def _read(self, prompt: Sequence[int]) -> _Request:
+        """Who is asked about is mostly let in next: its tokens are hashed once."""
+        if self._last is None or self._last[0] is not prompt:
+            self._last = prompt, _Request(prompt)
+        return self._last[1]
 
     def _lose(self) -> None:
         self.lost = True

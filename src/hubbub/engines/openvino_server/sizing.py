@@ -125,7 +125,9 @@ def derive(info: ModelInfo, wishes: Wishes, free: int | None = None) -> Sizing:
         kv_precision=wishes.kv_precision,
         # The engine computes in bf16 where it can, and then refuses f32 keys and values.
         precision=wishes.precision or ("f32" if wishes.kv_precision == "f32" else ""),
-        prefix_cache=wishes.prefix_cache,
+        # Without split-fuse the pipeline does not copy a block that a prompt shares (scheduler.hpp,
+        # ``_schedule_prompt_phase_vllm`` drops what ``append_slots`` asks for): it says something wrong.
+        prefix_cache=wishes.prefix_cache and wishes.split_fuse,
         split_fuse=wishes.split_fuse,
         performance_hint=wishes.performance_hint,
     )

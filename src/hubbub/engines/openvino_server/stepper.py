@@ -14,6 +14,11 @@ says something wrong (every time, in our test). So a Drop of a prefilling reques
 the room is watched here, one step ahead, so that the pipeline never has to pre-empt: the youngest decoding request
 goes first, whose blocks are whole.
 
+Why some prompts wait a step (seen there, too: ``allocate_tokens`` of a prompt copies nothing, ``append_slots`` of a
+decoding one does): two prompts that begin with the same tokens and go on differently may find the same half-full block
+in the prefix cache, the end of an answer that both continue. Both would write into it, and each read the other's
+words. So the second is let in once the first has made the block its own, a step later.
+
 All requests that are live speak with one LoRA adapter, or all with none: the pipeline refuses a second one. Whoever
 needs another waits until none is live, and those behind wait, too.
 
@@ -63,6 +68,8 @@ HEADROOM_TOKENS = 128
 """Each live request is counted with this many tokens still to come when another is let in."""
 LOOKAHEAD_TOKENS = 2
 """A dropped request holds its blocks for one more step, so room is made one step before it is needed."""
+SAID_APART = 2
+"""Tokens after which a request has made the block it began in its own."""
 RSS_EVERY_STEPS = 64
 
 _FINISH: dict[Any, Finish] = {
@@ -150,9 +157,8 @@ class Stepper:
         self._live: dict[int, _Request] = {}
         self._releasing = 0
         self._gauges = Gauges()
-        # Without split-fuse the pipeline schedules by other rules than the mirror's.
-        mirrored = self._sizing.prefix_cache and self._sizing.split_fuse
-        self._mirror = PrefixMirror(self._sizing.kv_blocks, self._sizing.batched_tokens) if mirrored else None
+        sizing = self._sizing
+        self._mirror = PrefixMirror(sizing.kv_blocks, sizing.batched_tokens) if sizing.prefix_cache else None
 
     @property
     def idle(self) -> bool:
@@ -205,11 +211,15 @@ class Stepper:
 
     def _admit(self) -> list[Out]:
         refused: list[Out] = []
+        later: list[_Request] = []
         room = self._sizing.kv_blocks - self._releasing - sum(r.blocks(HEADROOM_TOKENS) for r in self._live.values())
         while self._waiting and len(self._live) < self._sizing.max_sequences:
             request = self._waiting[0]
             if request.sampler.adapter != max(self._adapter, 0) and (self._live or self._releasing):
                 break
+            if self._would_share(request):
+                later.append(self._waiting.popleft())
+                continue
             room -= request.blocks(HEADROOM_TOKENS)
             if room < 0 and (self._live or self._releasing):
                 break
@@ -223,7 +233,16 @@ class Stepper:
             self._live[request.id] = request
             cached = 0 if self._mirror is None else self._mirror.add(request.id, request.prompt)
             request.cached = cached if request.cached is None else request.cached
+        self._waiting.extendleft(reversed(later))
         return refused
+
+    def _would_share(self, request: _Request) -> bool:
+        """Whether it would write where another does. Where hits are not known, whoever has just been read may be it."""
+        if self._mirror is None:
+            return False
+        if self._mirror.lost:
+            return any(len(live.said) < SAID_APART for live in self._live.values())
+        return self._mirror.would_share(request.prompt)
 
     def _speak_with(self, adapter: int) -> None:
         """Requests that are stepped speak with the adapter of the last ``generate``: what they ask for themselves is
