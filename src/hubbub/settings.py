@@ -34,6 +34,7 @@ from hubbub.planner.live import PlannerConfig
 from hubbub.runtime.dispatcher import DispatcherConfig
 from hubbub.runtime.hub import HubConfig
 from hubbub.store.config import StoreConfig
+from hubbub.user_path import user_path
 
 PREFIX = "HUBBUB_"
 FILE = "hubbub.toml"
@@ -326,7 +327,7 @@ def _secret(table: EngineTable, at: str, environ: Mapping[str, str]) -> str:
             raise ConfigError(f"{at}.api_key_env: {table.api_key_env} is not set in the environment")
         return environ[table.api_key_env].strip()
     if table.api_key_file:
-        path = Path(table.api_key_file).expanduser()
+        path = user_path(table.api_key_file, f"{at}.api_key_file")
         try:
             text = path.read_text().strip()
         except OSError as error:

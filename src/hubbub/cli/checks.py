@@ -24,6 +24,7 @@ from hubbub.engines.machine import Machine, choose_engine, inspect_machine
 from hubbub.engines.model_hub import HubAccess, cached_file
 from hubbub.engines.models import BUNDLED, DEFAULT_REPO, bundled_model, resolve_model
 from hubbub.settings import Settings
+from hubbub.user_path import user_path
 
 LEAST_DISK = 256 << 20
 """Bytes. A store that cannot grow by this much would soon be full."""
@@ -142,7 +143,7 @@ def _model(spec: str) -> Finding:
     try:
         if not spec:
             return _default_model()
-        if spec.lower() == BUNDLED or Path(spec).expanduser().exists() or "/" not in spec or spec.startswith("."):
+        if spec.lower() == BUNDLED or user_path(spec, "model").exists() or "/" not in spec or spec.startswith("."):
             found = resolve_model(spec)
             return Finding("model", Grade.GOOD, found.why, {"model": found.name, "path": str(found.path)})
         repo, _, wanted = spec.partition(":")
@@ -169,7 +170,7 @@ def _default_model() -> Finding:
 
 def _data(folder: Path) -> Finding:
     """The folder, or the nearest one above it that is there: can it be written, and is there room?"""
-    whole = folder.expanduser().absolute()
+    whole = user_path(folder, "data").absolute()
     there = next(path for path in (whole, *whole.parents) if path.exists())
     if not there.is_dir():
         return Finding("data", Grade.BAD, f"{there} is a file, not a folder; choose another with --data")

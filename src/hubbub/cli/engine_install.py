@@ -59,8 +59,9 @@ def uninstall(
 
 def _home(folder: str | None, config: Path | None) -> Path:
     from hubbub.settings import load
+    from hubbub.user_path import user_path
 
-    return Path(load({"server.environments": folder}, file=config).settings.server.environments).expanduser()
+    return user_path(load({"server.environments": folder}, file=config).settings.server.environments, "folder")
 
 
 class _Progress:

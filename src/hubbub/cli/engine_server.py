@@ -69,13 +69,14 @@ class RunningServer:
 def read_key(path: str | None) -> str:
     """Raises ConfigError."""
     from hubbub.core.errors import ConfigError
+    from hubbub.user_path import user_path
 
     if path is None:
         return ""
     if path == "-":
         return sys.stdin.readline().strip()
     try:
-        return Path(path).expanduser().read_text().strip()
+        return user_path(path, "--key-file").read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--key-file: {path} cannot be read: {error}") from None
 

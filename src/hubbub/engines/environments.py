@@ -29,6 +29,7 @@ from pathlib import Path
 
 from hubbub.core.errors import ConfigError, EngineError, NotFound
 from hubbub.engines.recipes import Recipe, Step
+from hubbub.user_path import user_path
 
 CURRENT, LOCK, AGAIN = "current.json", "lock", "-again"
 VERIFY = """
@@ -103,7 +104,7 @@ def installed(engine: str, home: Path) -> Environment | None:
 
 
 def _root(engine: str, home: Path) -> Path:
-    return home.expanduser().absolute() / engine
+    return user_path(home, "server.environments").absolute() / engine
 
 
 def environment_of(engine: str, home: Path) -> Environment:

@@ -14,6 +14,7 @@ from hubbub.engines.kinds import EngineSpec
 from hubbub.engines.machine import Machine
 from hubbub.engines.model_hub import HubAccess, snapshots
 from hubbub.engines.models import BUNDLED, ModelKind, resolve_model
+from hubbub.user_path import user_path
 
 log = logging.getLogger(__name__)
 _OF = re.compile(r"-of-(\d+)\.safetensors$")
@@ -48,7 +49,7 @@ class Model:
 
 def model_of(spec: EngineSpec) -> Model:
     """Raises ConfigError or NotFound. A GGUF file, the bundled one also, is made a Hugging Face folder first."""
-    path = Path(spec.model).expanduser()
+    path = user_path(spec.model, "model")
     if spec.model and not path.exists() and "/" in spec.model and not spec.model.lower().endswith(".gguf"):
         return Model(spec.model, spec.served_name or spec.model)
     found = resolve_model(spec.model or BUNDLED)
@@ -60,7 +61,9 @@ def model_of(spec: EngineSpec) -> Model:
     if found.kind is ModelKind.GGUF:
         from hubbub.engines.gguf_folder import hugging_face_folder  # brings numpy along
 
-        folder = hugging_face_folder(found.path, spec.environments.expanduser().absolute().parent / "models")
+        folder = hugging_face_folder(
+            found.path, user_path(spec.environments, "server.environments").absolute().parent / "models"
+        )
         log.warning("model %s: as a Hugging Face folder in %s", found.name, folder, extra={"action": "model"})
     config = json.loads((folder / "config.json").read_text("utf-8"))
     tokenizer = folder / "tokenizer_config.json"

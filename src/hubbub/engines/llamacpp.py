@@ -30,6 +30,7 @@ from hubbub.engines.models import ModelKind, ResolvedModel, resolve_model
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.openvino_server.sizing import free_bytes, usable_cores
 from hubbub.ports import Engine, Sink
+from hubbub.user_path import user_path
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def build(spec: EngineSpec) -> Engine:
 def server_command(binary: str, environments: Path) -> tuple[str, ...]:
     """What starts the server: ``binary``, what was compiled here, or xllamacpp. Raises ConfigError."""
     if binary:
-        found = shutil.which(str(Path(binary).expanduser()))
+        found = shutil.which(str(user_path(binary, "binary")))
         if found is None:
             raise ConfigError(f"binary {binary!r}: there is no such program", param="binary")
         return (found,)

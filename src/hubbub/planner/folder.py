@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hubbub.user_path import home
+
 
 def calibration_folder() -> Path:
     """Calibrations, and the best the CPU ever showed. It may not be there yet."""
-    return Path.home() / ".local" / "share" / "hubbub" / "calibrations"
+    return home() / ".local" / "share" / "hubbub" / "calibrations"

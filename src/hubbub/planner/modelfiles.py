@@ -13,14 +13,20 @@ from hubbub.core.errors import BadRequest, NotFound
 from hubbub.planner.modelnames import resolve_model
 from hubbub.planner.models import ModelShape
 from hubbub.planner.quant import BF16, QUANTS, Quant, parse_quant
+from hubbub.user_path import home, user_path
 
 
 def load_model(text: str, option: str = "model") -> tuple[ModelShape, Quant | None]:
     """The model meant by a path (config.json, its folder, .gguf) or a name, and the quantization its file states.
 
-    Raises NotFound for a path or name that does not exist, BadRequest for a file that is broken.
+    Raises NotFound for a path or name that does not exist, BadRequest for a file that is broken, ConfigError for what
+    cannot be a path.
     """
-    path = Path(text).expanduser()
+    if not text.strip():
+        raise NotFound(
+            f"{option}: name a model (`hubbub plan models` lists the bundled ones), a folder or a file", param=option
+        )
+    path = user_path(text, option)
     looks_like_path = text.endswith((".json", ".gguf")) or text.startswith((".", "/", "~"))
     if path.is_dir():
         path /= "config.json"
@@ -40,7 +46,7 @@ def _hub_cache(name: str) -> Path | None:
     """config.json of a model the Hugging Face cache on this machine already holds; nothing is downloaded."""
     if name.count("/") != 1:
         return None
-    root = Path.home() / ".cache" / "huggingface" / "hub" / f"models--{name.replace('/', '--')}" / "snapshots"
+    root = home() / ".cache" / "huggingface" / "hub" / f"models--{name.replace('/', '--')}" / "snapshots"
     found = sorted(root.glob("*/config.json"), key=lambda p: p.stat().st_mtime) if root.is_dir() else []
     return found[-1] if found else None
 

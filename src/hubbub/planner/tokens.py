@@ -12,6 +12,7 @@ from typing import Any
 
 from hubbub.core.errors import BadRequest, NotFound
 from hubbub.planner.figures import Figure, Provenance
+from hubbub.user_path import user_path
 
 _DEFAULTS = {"ru": (4.86, 4.65, 5.96), "en": (4.75, 4.4, 5.0), "zh": (4.35, 3.9, 4.6), "code": (4.3, 3.4, 5.2)}
 """Bytes a token: middle, low, high. Russian: prose 4.68 to 4.97, technical documents 5.96; chats are nearest prose."""
@@ -70,7 +71,7 @@ def sample_size(sample: Path, tokenizer: str) -> TextSize:
 
     Raises NotFound for a file that is not there, BadRequest for an empty one or an unknown tokenizer.
     """
-    if not sample.is_file():
+    if not user_path(sample, "sample").is_file():
         raise NotFound(f"sample: there is no file {sample}", param="sample")
     raw = sample.read_bytes()[:4_000_000]
     text = raw.decode("utf-8", "ignore")
@@ -102,7 +103,7 @@ def tokenizer_of(name: str) -> Callable[[str], int]:
             ) from error
         qwen = get_tokenizer("qwen-max")
         return lambda text: len(qwen.encode(text))
-    path = Path(name).expanduser()
+    path = user_path(name, "tokenizer")
     if path.is_dir():
         path /= "tokenizer.json"
     if not path.is_file():

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from hubbub.core.errors import ConfigError
+from hubbub.user_path import user_path
 
 MEMORY = ":memory:"
 
@@ -70,7 +71,7 @@ class StoreConfig:
 
     @property
     def file(self) -> Path:
-        return Path(self.path).expanduser()
+        return user_path(self.path, "store.path")
 
     def within(self, folder: Path) -> StoreConfig:
         """With its file in ``folder``, unless it names a place of its own or keeps nothing."""
