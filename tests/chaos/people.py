@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from hubbub.core.errors import HubbubError
+from hubbub.core.errors import HubbubError, NotFound
 from hubbub.core.types import (
     AnswerId,
     AnswerKind,
@@ -61,6 +61,8 @@ class Person:
         self._turn = 0
         self.user = UserId(f"user {rng.randrange(12)}")
         self.chat: ChatId | None = None
+        self._unsure: ChatId | None = None
+        """A chat whose deletion was asked for and not heard of: it may be there, and it may yet go."""
         self.prompt: str | None = None
         self.items: list[str] = []
         self.followers: list[asyncio.Task[None]] = []
@@ -73,7 +75,10 @@ class Person:
             self._turn += 1
             [action] = rng.choices([name for name, _ in ACTIONS], [weight for _, weight in ACTIONS])
             world.fate.note(f"{self._name} {action}")
-            await getattr(self, f"_{action}")()
+            try:
+                await getattr(self, f"_{action}")()
+            except NotFound:
+                await self._make()
             if rng.random() < 0.2:
                 await self.check()
             await asyncio.sleep(rng.expovariate(1 / 4))
@@ -88,10 +93,14 @@ class Person:
         return await server.call(work(server))
 
     async def _surely(self, work: Callable[[Server], Coroutine[Any, Any, T]]) -> T:
-        """For what can be done twice."""
+        """For what can be done twice. Raises NotFound where its chat is not there, which only a deletion explains."""
         while True:
             try:
                 return await self._call(work)
+            except NotFound as error:
+                if self.chat is None or self.chat != self._unsure:
+                    self._world.ledger.blame("lost", f"{self._name} ({self.chat}): {error}")
+                raise
             except (Gone, HubbubError):
                 await asyncio.sleep(self._rng.random())
 
@@ -107,7 +116,11 @@ class Person:
     async def check(self) -> None:
         """The chat is what it is known to be."""
         await self.settle()
-        texts = await self._texts()
+        try:
+            texts = await self._texts()
+        except NotFound:
+            await self._make()
+            return
         if texts != self.items:
             twice = len(set(texts)) < len(texts)
             self._world.ledger.blame(
@@ -197,7 +210,8 @@ class Person:
         try:
             await self._call(lambda server: server.chats.delete(self.user, chat))
         except (Gone, HubbubError):
-            return  # it is there or not; it goes on or not: the next step finds out
+            self._unsure = chat  # it is there or not; it goes on or not: the next step finds out
+            return
         self.chat = None
         await self._make()
 

@@ -22,6 +22,14 @@ def test_nothing_is_lost_doubled_leaked_or_unfinished(seed: int) -> None:
     assert outcome.ledger.chats >= 30
 
 
+@pytest.mark.parametrize(
+    ("number", "why"), [(0, "a deletion nobody heard of comes true"), (5, "a stop text in the last token")]
+)
+def test_rare_fates(number: int, why: str) -> None:
+    """Rounds of ``make chaos SEED=2009`` in which somebody once looked for a deleted chat for ever, or took offence."""
+    assert play(2009, number, 250).ledger.words == [], why
+
+
 def test_the_same_seed_is_the_same_story_and_another_is_another() -> None:
     """Also in another process, whose hashes of texts differ."""
     stories = [play(seed, 0, 60, Size(people=12)).fate.digest() for seed in (1, 1, 2)]
