@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hubbub.corpus.items import Items
 from hubbub.corpus.problems import RecipeError
 from hubbub.corpus.recipe import (
     Card,
@@ -19,6 +20,7 @@ from hubbub.corpus.recipe import (
     Output,
     Pack,
     SamplingSpec,
+    SeedFile,
     Shards,
     Spread,
     SteeringSpec,
@@ -55,6 +57,22 @@ WRONG = [
     (HEAD + STEP + TOPICS + "[dedup]\nnear = nan\n", 12, "dedup.near", "must be a number"),
     (HEAD + STEP + TOPICS + "[columns.x]\nfloat = [0, inf]\n", 12, "columns.x.float", "[lowest, highest]"),
     (HEAD + STEP + TOPICS + "[sampling.temperature]\nchoice = [inf]\n", 12, "sampling.temperature.choice", "numbers"),
+    (HEAD.replace("3", "9" * 400) + STEP + TOPICS, 4, "seed", "must be a number"),
+    (HEAD.replace("1MB", "9" * 400) + STEP + TOPICS, 3, "target", "more than any disk"),
+    (HEAD.replace("1MB", "_") + STEP + TOPICS, 3, "target", "write bytes like '20MB'"),
+    (HEAD + STEP + TOPICS + "weights = [1e308, 1e308, 1, 1]\n", 11, "columns.topic.weights", "make them smaller"),
+    (HEAD + STEP + TOPICS + f"[columns.x]\nint = [0, {'9' * 400}]\n", 12, "columns.x.int", "[lowest, highest]"),
+    (HEAD + STEP + TOPICS + "[columns.x]\nfloat = [-1e308, 1e308]\n", 12, "columns.x.float", "bring the ends nearer"),
+    (HEAD + STEP + TOPICS + '[columns.x]\ntree = ""\n', 12, "columns.x.tree", "has no leaf"),
+    (HEAD + STEP + TOPICS + '[sampling]\nstop = [""]\n', 12, "sampling.stop", "leave it out"),
+    (
+        HEAD + STEP + TOPICS + "[sampling.temperature]\nuniform = [0, 1]\nmin = 1\nmax = 0\n",
+        13,
+        "sampling.temperature.min",
+        "no temperature is",
+    ),
+    (HEAD + STEP + TOPICS + '[filters]\nlanguage_column = "topic"\n', 12, "filters.language_column", "can be 'bread'"),
+    (HEAD + STEP + f"schema = '{'[' * 99_999}'\n" + TOPICS, 8, "steps[1].schema", "no JSON"),
 ]
 
 
@@ -163,3 +181,59 @@ def test_the_docs_name_every_key_of_a_recipe() -> None:
     keys = {field.name for table in tables for field in dataclasses.fields(table)} - {"kinds"}
     missing = [key for key in sorted(keys) if not re.search(rf"`{key}`|^{key} =|{{ {key} =", page, re.MULTILINE)]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "nested", ["x = " + "[" * 9000 + "]" * 9000, "x" + ".a" * 3000 + " = 1", "[x" + ".a" * 200 + "]"]
+)
+def test_a_recipe_without_bound_in_depth_is_refused(nested: str) -> None:
+    with pytest.raises(RecipeError, match="within one another"):
+        recipe(nested + "\n")
+
+
+def test_a_number_of_thousands_of_digits_is_told() -> None:
+    with pytest.raises(RecipeError, match="no TOML"):
+        recipe(HEAD + STEP + TOPICS + f"weights = [{'9' * 5000}]\n")
+
+
+def test_lines_are_told_behind_long_values() -> None:
+    values = "".join(f'  "it\'s [{number} # a", # {{\n' for number in range(20_000))
+    prompt = '"""\n' + 'One """ \\""" [[\n'.replace('"""', '""') * 20_000 + '"""""'
+    text = HEAD + f"[columns.topic]\nvalues = [\n{values}]\n[[steps]]\nprompt = {prompt}\nwrong = 1\n"
+    with pytest.raises(RecipeError) as caught:
+        recipe(text)
+    assert [problem.line for problem in caught.value.problems] == [text[: text.index("wrong")].count("\n") + 1]
+
+
+def test_windows_files_and_a_single_step_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(("\ufeff" + HEAD + STEP.replace("[[steps]]", "[steps]") + TOPICS).replace("\n", "\r\n").encode())
+    assert load(path).steps[0].name == "answer"
+
+
+def test_an_item_whose_steps_are_all_left_out_asks_nothing() -> None:
+    items = Items(recipe(HEAD + STEP + "when = \"topic == 'bread'\"\n" + TOPICS))
+    calls = [items.first_call(items.item(index)) for index in range(30)]
+    assert {call is None for call in calls} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds", "told"),
+    [
+        ("seeds.csv", "a,b\n1,2\n1,2,3\n", "line 3 has more or fewer fields than the 2 of the header"),
+        ("seeds.csv", "a,b\n1\n", "line 2 has more or fewer fields"),
+        ("seeds.csv", 'a\n"b\n', "line 2: unexpected end of data"),
+        ("seeds.csv", "a\n" + "b" * 200_000, "line 2: field larger than field limit"),
+        ("seeds.jsonl", "1\n" + "[" * 100_000 + "\n", "line 2 is no JSON"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_told_with_its_line(tmp_path: Path, name: str, seeds: str, told: str) -> None:
+    (tmp_path / name).write_text(seeds)
+    with pytest.raises(RecipeError, match=told):
+        recipe(HEAD + STEP + f'[columns.topic]\nfile = "{name}"\n', tmp_path)
+
+
+def test_a_table_with_a_nameless_column_is_read(tmp_path: Path) -> None:
+    (tmp_path / "seeds.csv").write_text(",text\n0,one\n\n1,two\n")
+    made = recipe(HEAD + STEP + '[columns.topic]\nfile = "seeds.csv"\nfield = "text"\n', tmp_path)
+    assert made.columns[0].source == SeedFile(tmp_path / "seeds.csv", "text", ("one", "two"))

@@ -34,7 +34,7 @@ def preview(
     items = Items(recipe)
     if prompts_only:
         for index in range(n):
-            call = items.next_call(items.item(index), [])
+            call = items.first_call(items.item(index))
             _show_prompt(index, call.messages if call else ())
         return
     settings = settings_for(engine, model or "", None, key_file)
@@ -60,7 +60,7 @@ async def _answered(recipe: Recipe, items: Items, n: int, engine: str | None, se
         for index, task in enumerate(asked):
             said = await task
             item = items.item(index)
-            call = items.next_call(item, [])
+            call = items.first_call(item)
             _show_prompt(index, call.messages if call else ())
             _show_answer(judge.consider(item, said) if said else judge.give_up(index, "unusable"), said, seen)
     typer.echo("---")

@@ -161,6 +161,13 @@ class Items:
         outcome, following = self._read(item, said)
         return self._call(item, following, outcome.outputs, attempt) if following else None
 
+    def first_call(self, item: WorkItem) -> Call | None:
+        """What to ask before anything was said; None where every step up to the output is left out."""
+        try:
+            return self.next_call(item, ())
+        except RejectedAnswer:
+            return None
+
     def outcome(self, item: WorkItem, said: Sequence[Said]) -> Outcome:
         """The texts of an item whose answers are all there. Raises RejectedAnswer."""
         return self._read(item, said)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,8 +77,9 @@ def dotted(path: Path) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """TOML also has ``inf`` and ``nan``, with which nothing can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """TOML also has ``inf``, ``nan`` and whole numbers beyond every float, with which nothing can be drawn."""
+    most = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -175,8 +176,8 @@ class Table:
         value = self._typed(key, kind, default)
         if value is default:
             return value
-        if not math.isfinite(value):
-            self.wrong(key, f"must be a number, is {value}")
+        if not is_number(value):
+            self.wrong(key, f"must be a number that can be counted with, is {value!s:.40}")
             return default
         if (low is not None and value < low) or (high is not None and value > high):
             ends = f"from {low:g} to {high:g}" if low is not None and high is not None else ""

@@ -176,6 +176,8 @@ class LocalProducer:
             try:
                 call = self._items.next_call(item, said, attempt)
             except RejectedAnswer as unusable:
+                if not said:
+                    raise GivenUp(unusable.reason, "no step of this item is asked: see when") from None
                 attempt = said.pop().attempt + 1
                 self._again(unusable.reason, attempt - first)
                 continue

@@ -45,6 +45,9 @@ from hubbub.corpus.toml_lines import Lines
 TRIED = 3
 """Items made to check a recipe."""
 MAX_FILE_BYTES = 4_000_000
+MAX_NESTING = 100
+"""Tables and lists within one another."""
+MAX_TARGET = 2**63
 _UNITS = {
     "": 1,
     "k": 10**3,
@@ -56,7 +59,7 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
-_SIZE = re.compile(r"([\d_]+(?:\.\d+)?)\s*(ki|mi|gi|ti|k|m|g|t)?\s*(b|bytes|tokens?|records?)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*(ki|mi|gi|ti|k|m|g|t)?\s*(b|bytes|tokens?|records?)?", re.IGNORECASE)
 _SIZE_HELP = "write bytes like '20MB' or '1GiB', or '5M tokens', or '1000 records'"
 
 
@@ -84,13 +87,16 @@ def parse(
 ) -> Recipe:
     """The same for a text; ``path`` names it in errors, and its folder is where seed files are looked for. ``guest``:
     see ``guests``."""
+    source = source.removeprefix("\ufeff")
     try:
         values = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and Python's of a number with thousands of digits
         found = re.search(r"line (\d+)", str(error))
         raise RecipeError(str(path), [Problem(int(found.group(1)) if found else 0, "", f"no TOML: {error}")]) from None
     except RecursionError:
-        raise RecipeError(str(path), [Problem(0, "", "nests far too deep for a recipe")]) from None
+        raise _too_deep(path) from None
+    if _deep(values):
+        raise _too_deep(path)
     notes = Notes(Lines(source), guest=guest)
     recipe = _read(Table(values, (), notes), source, path, target)
     _check_whole(recipe, notes)
@@ -104,12 +110,25 @@ def parse(
     return recipe
 
 
+def _deep(values: Any) -> bool:
+    """Whether there are more than MAX_NESTING tables and lists within one another."""
+    level = [values]
+    for _ in range(MAX_NESTING):
+        within = [value.values() if isinstance(value, dict) else value for value in level]
+        level = [inner for value in within for inner in value if isinstance(inner, dict | list)]
+    return bool(level)
+
+
+def _too_deep(path: Path) -> RecipeError:
+    return RecipeError(str(path), [Problem(0, "", f"has more than {MAX_NESTING} tables and lists within one another")])
+
+
 def _try(recipe: Recipe) -> None:
     """Makes the first items and prompts: what only shows on real values is told now. Raises RecipeError."""
     items = Items(recipe)
     try:
         for index in range(TRIED):
-            items.next_call(items.item(index), ())
+            items.first_call(items.item(index))
     except ItemFault as fault:
         line = Lines(recipe.source).of(fault.path)
         raise RecipeError(str(recipe.path), [Problem(line, dotted(fault.path), fault.words)]) from fault
@@ -128,7 +147,10 @@ def _target(text: Any) -> Target:
     if found is None:
         raise ValueError(f"{text!r} is no amount; {_SIZE_HELP}")
     number, scale, unit = found.groups()
-    amount = math.ceil(float(number.replace("_", "")) * _UNITS[(scale or "").lower()])
+    size = float(number.replace("_", "")) * _UNITS[(scale or "").lower()]
+    if size >= MAX_TARGET:
+        raise ValueError(f"is more than any disk holds; {_SIZE_HELP}")
+    amount = math.ceil(size)
     if amount <= 0:
         raise ValueError(f"must be more than 0; {_SIZE_HELP}")
     named = (unit or "b").lower()
@@ -323,6 +345,12 @@ def _check_whole(recipe: Recipe, notes: Notes) -> None:
 def check_languages(recipe: Recipe, notes: Notes) -> None:
     from hubbub.corpus.quality.scripts import SCRIPTS_OF
 
+    column = next((column for column in recipe.columns if column.name == recipe.filters.language_column), None)
+    sources = (column.source, *(case.source for case in column.cases)) if column else ()
+    said = {str(value) for source in sources if isinstance(source, Values) for value in source.values}
+    for language in sorted(said - SCRIPTS_OF.keys()):
+        words = f"column {recipe.filters.language_column!r} can be {language!r}, which is no language code known here"
+        notes.add(("filters", "language_column"), f"{words}; use codes like ru and en")
     for language in recipe.languages:
         if language not in SCRIPTS_OF:
             notes.add(("languages",), f"{language!r} is no language known here{nearest(language, SCRIPTS_OF)}")

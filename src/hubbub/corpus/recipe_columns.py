@@ -104,6 +104,9 @@ def _values(table: Table, key: str = "values") -> Values:
     if not all(is_number(weight) and weight >= 0 for weight in weights):
         table.wrong(where, "each weight must be a number, 0 or more")
         return Values(tuple(given))
+    if not is_number(sum(weights)):
+        table.wrong(where, "the weights sum to more than can be counted; make them smaller")
+        return Values(tuple(given))
     if weights and not sum(weights):
         table.wrong(where, "the weights sum to 0, so nothing could be drawn; give at least one a weight above 0")
         return Values(tuple(given))
@@ -116,6 +119,9 @@ def _range(table: Table, kind: str) -> Range:
     numbers = numbers and all(map(is_number, ends))
     if not numbers or ends[0] > ends[1] or (kind == "int" and not all(isinstance(end, int) for end in ends)):
         table.wrong(kind, f"must be [lowest, highest], is {ends!r}")
+        return Range(0, 1, kind == "int")
+    if not is_number(ends[1] - ends[0]):
+        table.wrong(kind, "is wider than can be counted; bring the ends nearer")
         return Range(0, 1, kind == "int")
     return Range(ends[0], ends[1], kind == "int")
 
@@ -144,7 +150,8 @@ def _leaves(tree: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         if not tree and above:
             yield above
     elif tree == "" or tree is True:
-        yield above
+        if above:
+            yield above
     else:
         yield (*above, str(tree))
 
@@ -189,15 +196,28 @@ def _rows(path: Path) -> list[Value]:
     if path.suffix == ".txt":
         return [line.strip() for line in text.splitlines() if line.strip()]
     if path.suffix == ".csv":
-        return [dict(row) for row in csv.DictReader(io.StringIO(text))]
+        return list(_csv_rows(text))
     rows: list[Value] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 rows.append(msgspec.json.decode(line))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise ValueError(f"line {number} is no JSON: {error}") from None
     return rows
+
+
+def _csv_rows(text: str) -> Iterator[Value]:
+    """Raises ValueError."""
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                fields = len(reader.fieldnames or ())
+                raise ValueError(f"line {reader.line_num} has more or fewer fields than the {fields} of the header")
+            yield row
+    except csv.Error as error:
+        raise ValueError(f"line {reader.reader.line_num}: {error}") from None
 
 
 def check_template(table: Table, key: str, source: str, visible: set[str], known: set[str] | None = None) -> None:

@@ -25,8 +25,10 @@ def read_sampling(table: Table, base: SamplingSpec | None = None) -> SamplingSpe
 
 def _sampling(table: Table, base: SamplingSpec) -> SamplingSpec:
     stop = table.texts("stop", base.stop)
-    if len(stop) > 4:
+    if "stop" in table.values and len(stop) > 4:
         table.wrong("stop", "has more than 4 texts, which is the most that engines take")
+    if "stop" in table.values and "" in stop:
+        table.wrong("stop", "has an empty text, which stops nothing; leave it out")
     return SamplingSpec(
         temperature=_spread(table) if "temperature" in table else base.temperature,
         top_p=table.number("top_p", base.top_p, low=0.0, high=1.0),
@@ -45,6 +47,8 @@ def _spread(table: Table) -> Spread:
     low, high = inner.number("min", None, low=0.0, high=2.0), inner.number("max", None, low=0.0, high=2.0)
     given = [kind for kind in ("uniform", "normal", "choice") if kind in inner]
     inner.done()
+    if low is not None and high is not None and low > high:
+        inner.wrong("min", f"no temperature is at least {low:g} and at most {high:g}")
     if len(given) != 1:
         inner.wrong("", "write exactly one of uniform = [low, high], normal = [mean, deviation], choice = [...]")
         return Spread(fixed=1.0)
@@ -79,8 +83,8 @@ def read_steps(
     if system:
         check_template(top, "system", system, seen, known)
     steps: list[Step] = []
-    for table in top.tables("steps"):
-        step = _step(table, seen, known, base, system)
+    for number, table in enumerate(top.tables("steps"), 1):
+        step = _step(table, "answer" if number == 1 else f"step{number}", seen, known, base, system)
         if step.name in {other.name for other in steps}:
             table.wrong("name", f"{step.name!r} is the name of an earlier step; choose another")
         if step.name in {column.name for column in columns} | RESERVED:
@@ -94,9 +98,9 @@ def read_steps(
     return tuple(steps)
 
 
-def _step(table: Table, seen: set[str], known: set[str], base: SamplingSpec, system: str) -> Step:
-    number = table.path[-1]
-    name = table.text("name", "answer" if number == 0 else f"step{int(number) + 1}")
+def _step(table: Table, default: str, seen: set[str], known: set[str], base: SamplingSpec, system: str) -> Step:
+    """``default``: its name where it has none."""
+    name = table.text("name", default)
     if not name.isidentifier():
         table.wrong("name", "must be one plain word: later prompts read the answer by it")
     prompt = table.text("prompt", needed="write what the model is asked")
@@ -131,7 +135,7 @@ def _schema(table: Table) -> Mapping[str, Any] | None:
     if isinstance(given, str):
         try:
             given = json.loads(given)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             table.wrong("schema", f"is no JSON: {error}")
             return None
     if not isinstance(given, dict):

@@ -2,9 +2,9 @@
 
 The bounds on the tree and the text are those of NVIDIA Data Designer (600 nodes, depth 10, 512k characters). Its size
 alone does not bound a template, so here nothing that multiplies is left: loops nest twice at most and ``range`` stops
-at 1,000; ``*``, ``**`` and ``%`` take numbers only; of methods only those that cannot grow a text can be called; what
-``join`` and ``replace`` make is bounded; there is no set, with, macro, include, import or block (a column with ``expr``
-does what ``set`` would).
+at 1,000; ``*``, ``**`` and ``%`` take numbers only, and what ``**`` makes is bounded, as is what ``join`` and
+``replace`` make; of methods only those that cannot grow a text can be called; there is no set, with, macro, include,
+import or block (a column with ``expr`` does what ``set`` would).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ MAX_DEPTH = 10
 MAX_CHARS = 512_000
 MAX_RANGE = 1000
 MAX_LOOPS = 2
+MAX_BITS = 4096
+"""Of a whole number that ``**`` makes."""
 FILTERS = frozenset(
     {"abs", "capitalize", "count", "default", "d", "dictsort", "first", "float", "int", "items", "join", "last"}
     | {"length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select"}
@@ -49,6 +51,10 @@ _REFUSED: dict[type[jinja2.nodes.Node], str] = {
 }
 
 
+_FAULTS = (jinja2.TemplateError, TypeError, LookupError, ValueError, ArithmeticError, AttributeError, AssertionError)
+"""What Jinja2's filters raise for a value of the wrong kind."""
+
+
 class TemplateFault(ConfigError):
     """A template that cannot be used, or that failed on its data. ``line`` counts from 1 within the template."""
 
@@ -62,7 +68,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if not numbers or (operator == "**" and abs(right) > 64):
+        if not numbers or (operator == "**" and (abs(right) > 64 or _bits(left) * abs(right) > MAX_BITS)):
             raise jinja2.exceptions.SecurityError(f"{operator} takes numbers only, and no great powers")
         return super().call_binop(context, operator, left, right)
 
@@ -84,6 +90,11 @@ def _replace(value: Any, old: str, new: str) -> str:
     text = str(value)
     _bounded(len(text) + text.count(old) * len(new))
     return text.replace(old, new)
+
+
+def _bits(number: float) -> int:
+    """Of a whole number; one with a fraction takes no more for being greater."""
+    return number.bit_length() if isinstance(number, int) else 0
 
 
 def _bounded(size: int) -> None:
@@ -135,7 +146,7 @@ class Template:
                 if size > MAX_CHARS:
                     raise TemplateFault(f"comes out longer than {MAX_CHARS} characters")
                 pieces.append(piece)
-        except (jinja2.TemplateError, TypeError, KeyError, ValueError, ArithmeticError) as fault:
+        except _FAULTS as fault:
             raise TemplateFault(str(fault)) from fault
         return "".join(pieces)
 
@@ -178,6 +189,8 @@ def _parsed(source: str) -> jinja2.nodes.Template:
         return _ENVIRONMENT.parse(source)
     except jinja2.TemplateSyntaxError as fault:
         raise TemplateFault(f"is no Jinja2: {fault.message}", fault.lineno) from None
+    except RecursionError:
+        raise TemplateFault(f"nests deeper than {MAX_DEPTH}; move part of it to a column with expr") from None
 
 
 def _check(tree: jinja2.nodes.Template) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
+from bisect import bisect_left
+from itertools import accumulate
 
 Path = tuple[str | int, ...]
 _HEADER = re.compile(r"^\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(
     r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=\s*(.*)$"""
 )
+_TOKEN = re.compile(
+    r'''"""(?:[^\\]|\\.)*?"""+|'{3}.*?'{3,}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*|[\[\]{}\n]''', re.DOTALL
+)
+"""Of a value: texts, comments, brackets, ends of lines."""
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
@@ -21,7 +26,8 @@ class Lines:
         self._text_starts: dict[Path, int] = {}
         table: Path = ()
         counts: dict[Path, int] = {}
-        lines = source.splitlines()
+        lines = source.split("\n")
+        ends = list(accumulate(len(line) + 1 for line in lines))
         number = 0
         while number < len(lines):
             line = lines[number]
@@ -39,7 +45,8 @@ class Lines:
                 self._at.setdefault(path[:length], number)
             opened = key.group(2)[:3]
             self._text_starts[path] = number + (opened in ('"""', "'''") and not key.group(2)[3:].strip())
-            number = _end_of_value(lines, number - 1, key.group(2))
+            start = ends[number - 1] - len(line) - 1 + key.start(2)
+            number = bisect_left(ends, _end_of_value(source, start) + 1) + 1
 
     def of(self, path: Path) -> int:
         """The key's line, or that of the nearest table around it; 1 where nothing of it stands in the text."""
@@ -70,15 +77,12 @@ def _parts(dotted: str) -> Path:
     return tuple(part.strip("\"'") for part in _PART.findall(dotted))
 
 
-def _end_of_value(lines: list[str], first: int, value: str) -> int:
-    """The number of lines up to the end of a value that may go over many: what is left must parse as one."""
-    text = value
-    for last in range(first, len(lines)):
-        if last > first:
-            text += "\n" + lines[last]
-        try:
-            tomllib.loads("v = " + text)
-        except tomllib.TOMLDecodeError:
-            continue
-        return last + 1
-    return first + 1
+def _end_of_value(source: str, start: int) -> int:
+    """Where the line ends that ends the value which begins at ``start``: it may go over many."""
+    depth = 0
+    for token in _TOKEN.finditer(source, start):
+        mark = token.group()
+        depth += (mark in "[{") - (mark in "]}")
+        if mark == "\n" and not depth:
+            return token.start()
+    return len(source)

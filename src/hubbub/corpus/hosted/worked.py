@@ -65,7 +65,7 @@ def _prompts(recipe: Recipe, count: int) -> tuple[Prompt, ...]:
     shown = []
     for index in range(count if count <= 2 * recipe.epoch else 2 * recipe.epoch):
         item = items.item(index)
-        call = items.next_call(item, ())
+        call = items.first_call(item)
         said = tuple((message.role.value, message.text) for message in call.messages) if call else ()
         shown.append(Prompt(index, item.title, said))
     return tuple(shown)
