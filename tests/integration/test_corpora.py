@@ -17,6 +17,7 @@ from hubbub.engines.sim_batch import Pace
 from hubbub.gateway.keyring import LOCAL
 from support import corpus_kit
 from support.corpus_kit import RECIPE, in_process, shards, write_recipe
+from support.corpus_kit import corpus as command
 from support.keys import a_key, locked
 from support.serving import FAST, MODEL, Served, served
 
@@ -85,6 +86,16 @@ async def test_it_writes_what_the_command_would(tmp_path: Path) -> None:
         assert outcome.state is State.FINISHED
         assert shards(folder_of(tmp_path)) == shards(tmp_path / "command")
         assert not verify(folder_of(tmp_path)).faults
+
+
+async def test_the_command_exports_what_the_server_wrote(tmp_path: Path) -> None:
+    async with press(tmp_path) as house:
+        recipe = a_recipe(more=LINKS).replace('target = "20KB"', "")
+        assert (await order(house, recipe=recipe, bytes=5000, seed=99))[0] == 200
+        assert (await ended(house))["state"] == "finished"
+    code, out, err = await command("export", str(folder_of(tmp_path)), "--to", "-")
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == verify(folder_of(tmp_path)).records > 0
 
 
 async def test_records_by_pages_and_the_newest(tmp_path: Path) -> None:

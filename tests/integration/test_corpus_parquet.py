@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from hubbub.core.errors import StorageError
 from hubbub.corpus.converting import bring_up_to_date, parquet_path
 from hubbub.corpus.exports.parquet import made_from
 from hubbub.corpus.reading import Reading
@@ -47,6 +48,19 @@ async def test_shards_are_converted_as_they_close_through_a_kill(tmp_path: Path)
     assert [(row["id"], row["text"]) for row in rows(out)] == [(record.id, record.text) for record in records]
     assert not list(out.glob("*.part"))
     assert (verify(out).faults, verify(out).notes) == ([], [])
+
+
+async def test_a_damaged_shard_is_told_and_not_converted(tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path, target="150KB"), tmp_path / "out"
+    async with engine() as url:
+        await in_process(recipe, out, url)
+        first = min(out.glob("shard-*.zst"))
+        sound = first.read_bytes()
+        for damage in (bytes([sound[len(sound) // 3] ^ 1]), b""):
+            first.write_bytes(sound[: len(sound) // 3] + damage + sound[len(sound) // 3 + 1 :])
+            with pytest.raises(StorageError, match=f"{first.name} cannot be read"):
+                bring_up_to_date(out, [(first.name, "")])
+    assert not list(out.glob("*.parquet*"))
 
 
 async def test_what_is_of_a_shard_that_has_grown_is_made_anew(tmp_path: Path) -> None:

@@ -253,6 +253,19 @@ async def test_verify_tells_which_shard_is_cut_short_or_edited(tmp_path: Path) -
     assert "unsound" in out
 
 
+async def test_an_export_needs_no_more_than_the_copy_of_the_recipe(tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path, target="20KB"), tmp_path / "out"
+    async with engine() as url:
+        code, _, err = await run(recipe, out, url)
+        assert code == 0, err
+    with Reading.open(out) as reading:
+        lines = list(reading.lines())
+    for edited in (recipe.read_text() + "broken =", 'name = "another"\ntarget = 1\n[[steps]]\nprompt = "Write."\n'):
+        recipe.write_text(edited)
+        code, said, err = await corpus("export", str(out), "--to", "-")
+        assert (code, said.encode().splitlines()) == (0, lines), err
+
+
 async def part_of_a_run(folder: Path, url: str) -> tuple[Path, bytes]:
     """A run in ``whole``, two thirds of the same in ``out``: the latter's first shard and its bytes."""
     await in_process(write_recipe(folder, target="150KB"), folder / "whole", url)

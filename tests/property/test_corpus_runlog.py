@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +19,8 @@ from hubbub.core.errors import Conflict, StorageError
 from hubbub.corpus import runlog
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.runlog import Group, RunLog
-from hubbub.corpus.shards import ShardFile, pack
+from hubbub.corpus.session import manifest_of
+from hubbub.corpus.shards import ShardFile, pack, write_whole
 
 IDENTITY = {"recipe": "r", "seed": "1"}
 SHARD_BYTES = 30_000
@@ -147,6 +150,36 @@ def test_a_folder_with_shards_of_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="has shards but no"):
         begin(tmp_path)
     assert (tmp_path / "shard-00000.jsonl.zst").read_bytes() == b"precious"
+
+
+def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "run.sqlite3")) as other:
+        other.execute("CREATE TABLE mine (a)")
+    with pytest.raises(Conflict, match="no corpus run's: name another"):
+        begin(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"?"])
+def test_a_damaged_database_is_told_whenever_it_shows(tmp_path: Path, damage: bytes) -> None:
+    with closing(begin(tmp_path)) as log:
+        log.set_meta(live="{}", provenance='{"model": "damaged here"}')
+    path = tmp_path / "run.sqlite3"
+    path.write_bytes(path.read_bytes().replace(b'{"model": "damaged', damage + b'"model": "damaged'))
+    with pytest.raises(StorageError, match=r"run\.sqlite3 is damaged"), Reading.open(tmp_path) as reading:
+        manifest_of(reading)
+
+
+def test_a_disk_that_only_reads_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    begin(tmp_path).close()
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(StorageError, match=r"cannot write .*: Read-only"):
+        begin(tmp_path)
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(StorageError, match=r"cannot write .*: Read-only"):
+        write_whole(tmp_path / "manifest.json", b"")
 
 
 def test_a_lost_marker_comes_back(tmp_path: Path) -> None:

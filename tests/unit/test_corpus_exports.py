@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hubbub.core.errors import BadRequest, Conflict
-from hubbub.corpus.exports import Corpus, export
+from hubbub.core.errors import BadRequest, Conflict, StorageError
+from hubbub.corpus.exports import FORMATS, Corpus, export
 from hubbub.corpus.exports.names import Names
 from hubbub.corpus.exports.obsidian import escaped
 from hubbub.corpus.items import Items
@@ -96,6 +96,13 @@ def test_what_stands_there_is_not_written_over(corpus: Corpus, tmp_path: Path, f
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("ending", ["", ".out"])
+def test_a_place_that_cannot_be_is_told(corpus: Corpus, tmp_path: Path, format: str, ending: str) -> None:
+    with pytest.raises(StorageError, match="cannot be written: File name too long"):
+        export(corpus, format, tmp_path / ("a" * 300 + ending))
+
+
 @pytest.mark.parametrize("format", ["jsonl", "obsidian", "html"])
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path, format: str) -> None:
     def torn() -> Iterator[Record]:
@@ -113,7 +120,22 @@ def test_an_unknown_format_is_told_the_known_ones(corpus: Corpus, tmp_path: Path
 
 
 def test_file_names_are_safe_and_never_shared() -> None:
-    titles = ["Oak", "oak", "A/B", "A B", "..", "CON", "x" * 300, "", "Elm (3)", "a\nb", "[[Ash]]", "5"]
+    titles = [
+        "Oak",
+        "oak",
+        "A/B",
+        "A B",
+        "..",
+        "CON",
+        "x" * 300,
+        "",
+        "Elm (3)",
+        "a\nb",
+        "[[Ash]]",
+        "5",
+        "🦉" * 80,
+        "字" * 80,
+    ]
     records = [
         Record(id=str(number), index=number, text="", bytes=0, title=title) for number, title in enumerate(titles)
     ]

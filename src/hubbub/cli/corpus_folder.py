@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import typer
@@ -13,14 +12,13 @@ from hubbub.cli.corpus_view import amount_of, bytes_of, eta, shares
 from hubbub.core.errors import ConfigError, Conflict
 from hubbub.corpus import run_tables as sql
 from hubbub.corpus.board import Live
+from hubbub.corpus.problems import RecipeError
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe
+from hubbub.corpus.recipe_check import load
 from hubbub.corpus.run_database import is_running
 from hubbub.corpus.session import RECIPE_FILE, manifest_of, read_corpus
 from hubbub.corpus.verify import verify
-
-if TYPE_CHECKING:
-    from hubbub.cli.corpus_run import Order
 
 
 def show_status(folder: Path, *, as_json: bool) -> None:
@@ -109,7 +107,6 @@ def show_verdict(folder: Path) -> int:
 
 def export(folder: Path, format: str, to: str) -> None:
     """Raises ConfigError for a format that is not there, StorageError for damage."""
-    from hubbub.cli.corpus_run import Order
     from hubbub.corpus.exports import FORMATS
     from hubbub.corpus.exports import export as export_corpus
 
@@ -118,16 +115,23 @@ def export(folder: Path, format: str, to: str) -> None:
     if to == "-" and format != "jsonl":
         raise ConfigError(f"--to -: only jsonl can go to stdout; name a folder for {format}")
     with Reading.open(folder) as reading:
-        digest = manifest_of(reading)["provenance"].get("digest")
-        order = msgspec.json.decode(reading.meta("order"), type=Order)
-    with read_corpus(folder, _recipe_of(order, folder, digest)) as corpus:
+        recipe = _recipe_of(reading)
+    with read_corpus(folder, recipe) as corpus:
         written = export_corpus(corpus, format, None if to == "-" else Path(to))
     if written is not None:
         typer.echo(f"{corpus.manifest['records']:,} records as {format}: {written}", err=True)
 
 
-def _recipe_of(order: Order, folder: Path, digest: str | None) -> Recipe:
-    """The recipe as it was: where it stood, as its seed files are named from there, else the copy here."""
-    if Path(order.recipe).is_file() and (recipe := order.read()).digest == digest:
-        return recipe
-    return replace(order, recipe=str(folder / RECIPE_FILE)).read()
+def _recipe_of(reading: Reading) -> Recipe:
+    """The recipe as it was: where it stood, as its seed files are named from there, else the copy here. How far the run
+    was to go does not matter any more."""
+    known = msgspec.json.decode(reading.meta("identity"), type=dict[str, str])
+
+    def read(path: Path) -> Recipe:
+        return load(path, target="1", seed=int(known["seed"]), model=known["model"])
+
+    with contextlib.suppress(RecipeError):
+        recipe = read(Path(str(reading.meta("recipe_path"))))
+        if recipe.digest == known["digest"]:
+            return recipe
+    return read(reading.folder / RECIPE_FILE)

@@ -14,7 +14,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from hubbub.core.errors import ConfigError
+import msgspec
+
+from hubbub.core.errors import ConfigError, StorageError
 from hubbub.corpus.exports.corpus import whole_file
 from hubbub.corpus.exports.parquet import made_from, write_parquet
 from hubbub.corpus.parents import ends_with_parent
@@ -74,4 +76,9 @@ def bring_up_to_date(folder: Path, sealed: Sequence[Sealed]) -> None:
 
 
 def _records(shard: Path) -> Iterator[Record]:
-    return map(decode, lines_of(shard))
+    """Raises StorageError."""
+    for line in lines_of(shard):
+        try:
+            yield decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise StorageError(f"{shard} cannot be read ({fault}): restore it from a backup") from fault

@@ -7,12 +7,15 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+import msgspec
 
 from hubbub.core.errors import StorageError
 from hubbub.corpus import run_tables as sql
 from hubbub.corpus.ranges import IndexRanges
-from hubbub.corpus.run_database import DATABASE, check_format, connect, get_meta, our_errors
+from hubbub.corpus.run_database import DATABASE, check_format, connect, damaged, get_meta, our_errors
 from hubbub.corpus.shards import frames_of, shard_name, unpack
 
 
@@ -55,7 +58,8 @@ class Shard:
 
 
 class Reading:
-    """A run's folder, read. Any number may read beside the one that writes."""
+    """A run's folder, read. Any number may read beside the one that writes. A damaged database that shows only on the
+    way is told in our words when the reading ends: StorageError."""
 
     def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
         self.folder = folder
@@ -65,13 +69,17 @@ class Reading:
     def open(cls, folder: Path) -> Reading:
         """Raises NotBegun, StorageError."""
         path = folder / DATABASE
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError as fault:
+            raise StorageError(f"{folder} cannot be read: {fault.strerror}") from fault
+        if not there:
             raise NotBegun(f"there is no corpus run in {folder}")
         with contextlib.ExitStack() as stack, our_errors(path):
             database = stack.enter_context(contextlib.closing(connect(path)))
             database.execute("PRAGMA query_only = ON")
-            there = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]
-            found = get_meta(database, "format") if there else None
+            known = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]
+            found = get_meta(database, "format") if known else None
             if found is None:
                 raise NotBegun(f"the run in {folder} has not begun yet")
             check_format(found, folder)
@@ -81,8 +89,15 @@ class Reading:
     def __enter__(self) -> Reading:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.database.close()
+        if isinstance(fault, sqlite3.Error):
+            with our_errors(self.folder / DATABASE):
+                raise fault
+        if isinstance(fault, msgspec.DecodeError):
+            raise damaged(self.folder / DATABASE, fault) from fault
 
     def meta(self, name: str) -> Any:
         return get_meta(self.database, name)

@@ -120,7 +120,8 @@ def _deep(values: Any) -> bool:
 
 
 def _too_deep(path: Path) -> RecipeError:
-    return RecipeError(str(path), [Problem(0, "", f"has more than {MAX_NESTING} tables and lists within one another")])
+    words = f"nests far too deep for a recipe: more than {MAX_NESTING} tables and lists within one another"
+    return RecipeError(str(path), [Problem(0, "", words)])
 
 
 def _try(recipe: Recipe) -> None:

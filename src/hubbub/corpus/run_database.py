@@ -22,8 +22,11 @@ NO_SPACE_BYTES = 1 << 20
 
 def prepare(database: sqlite3.Connection, folder: Path, identity: Mapping[str, str], shard_bytes: int) -> None:
     """Make the tables, or check that they are of this very run."""
-    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if not tables:
         database.executescript(f"BEGIN; {sql.TABLES} COMMIT;")
+    elif "meta" not in tables:
+        raise Conflict(f"{folder / DATABASE} is no corpus run's: name another --out")
     if get_meta(database, "identity") is None:
         rows = {
             "format": sql.FORMAT,
@@ -103,11 +106,16 @@ def our_errors(path: Path) -> Iterator[None]:
         no_room = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _room(path) < NO_SPACE_BYTES
         if code == sqlite3.SQLITE_FULL or no_room:
             raise disk_full(path) from fault
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise StorageError(f"{path} is damaged ({fault}): restore it from a backup") from fault
+        no_text = isinstance(fault, sqlite3.OperationalError) and not code  # Python's own, of what is no UTF-8
+        if no_text or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise damaged(path, fault) from fault
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise StorageError(f"cannot write {path} or beside it: check its owner and mode ({fault})") from fault
         raise StorageError(f"{path}: {fault}") from fault
+
+
+def damaged(path: Path, fault: Exception) -> StorageError:
+    return StorageError(f"{path} is damaged ({str(fault).partition(' with text ')[0]}): restore it from a backup")
 
 
 def _code(fault: Exception) -> int:

@@ -32,7 +32,7 @@ from hubbub.corpus import run_tables as sql
 from hubbub.corpus.ranges import IndexRanges
 from hubbub.corpus.reading import Reading, Sample, Shard
 from hubbub.corpus.run_database import DATABASE, connect, get_meta, locked, our_errors, prepare
-from hubbub.corpus.shards import Done, ShardFile, check_size, done_path, pack, write_whole
+from hubbub.corpus.shards import Done, ShardFile, check_size, done_path, pack, storage_error, write_whole
 
 FRAME_RECORDS = 256
 FRAME_BYTES = 4 << 20
@@ -224,11 +224,14 @@ class RunLog(Reading):
             shard.ending, shard.sha256 = 0, ""
             with our_errors(self.folder / DATABASE), self._transaction() as database:
                 database.execute(sql.SAVE_SHARD, shard.row())
-        done_path(path).unlink(missing_ok=True)
+        try:
+            done_path(path).unlink(missing_ok=True)
+            if not shard.length:
+                path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise storage_error(fault, path) from fault
         if shard.length:
             self._file = ShardFile.open(path, shard.length)
-        else:
-            path.unlink(missing_ok=True)
         for closed in self.shards():
             if closed.closed:
                 check_size(self.folder / closed.name, closed.size)

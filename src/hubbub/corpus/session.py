@@ -23,6 +23,7 @@ from hubbub.corpus.producing import Intake, Producer, RunnerConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe import Recipe, ShardFormat
 from hubbub.corpus.record import decode
+from hubbub.corpus.run_database import DATABASE, damaged, our_errors
 from hubbub.corpus.runlog import RunLog
 from hubbub.corpus.runner import Runner
 from hubbub.corpus.shards import write_whole
@@ -122,11 +123,11 @@ def opened(recipe: Recipe, folder: Path, *, parquet: bool = False) -> Iterator[S
         if converter is not None:
             stack.enter_context(contextlib.closing(converter))
         judge, items = Judge(recipe), Items(recipe)
-        recorded = {epoch: msgspec.json.decode(said, type=EpochWeights) for epoch, said in log.epochs().items()}
-        for note in log.notes():
-            judge.replay(note, recorded)
-        for weights in recorded.values():
-            items.learn(weights)
+        try:
+            with our_errors(folder / DATABASE):
+                _recall(log, judge, items)
+        except (ValueError, LookupError, msgspec.DecodeError) as fault:
+            raise damaged(folder / DATABASE, fault) from fault
         if judge.next_place != log.done.first_gap():
             raise StorageError(
                 f"{folder}: {log.done.first_gap()} items are done, but judging knows of {judge.next_place}: "
@@ -140,6 +141,15 @@ def opened(recipe: Recipe, folder: Path, *, parquet: bool = False) -> Iterator[S
         session = Session(recipe, items, judge, log, {"hubbub": __version__}, converter)
         session.provenance |= {"recipe": recipe.name, "digest": recipe.digest, "seed": recipe.seed}
         yield session
+
+
+def _recall(log: RunLog, judge: Judge, items: Items) -> None:
+    """Bring both to where the log stands."""
+    recorded = {epoch: msgspec.json.decode(said, type=EpochWeights) for epoch, said in log.epochs().items()}
+    for note in log.notes():
+        judge.replay(note, recorded)
+    for weights in recorded.values():
+        items.learn(weights)
 
 
 @contextlib.contextmanager

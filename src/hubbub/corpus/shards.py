@@ -11,6 +11,7 @@ committed length: so a torn tail is never read, and any committed length is the 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -104,7 +105,8 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as fault:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that only reads: there is nothing to take away
+            temporary.unlink(missing_ok=True)
         raise storage_error(fault, path) from fault
 
 
@@ -184,9 +186,12 @@ def frames_of(path: Path, lengths: Sequence[int]) -> Iterator[bytes]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a whole shard, with their newlines."""
-    with zstd.open(path, "rb") as lines:
-        yield from lines
+    """The lines of a whole shard, with their newlines. Raises StorageError for one that is gone or damaged."""
+    try:
+        with zstd.open(path, "rb") as lines:
+            yield from lines
+    except (OSError, EOFError, zstd.ZstdError) as fault:
+        raise StorageError(f"{path} cannot be read ({fault}): restore it from a backup") from fault
 
 
 def check_size(path: Path, length: int) -> None:

@@ -48,10 +48,10 @@ class Corpus:
 def whole_folder(to: Path) -> Iterator[Path]:
     """A new folder that appears at ``to`` when the block ends well, and not at all otherwise. Raises Conflict where
     something stands there, StorageError where the disk does not take it."""
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise Conflict(f"{to} is there already; name a new folder, or remove it first", param="to")
     part = to.with_name(to.name + ".part")
     with _told(to):
+        if to.exists() and (not to.is_dir() or any(to.iterdir())):
+            raise Conflict(f"{to} is there already; name a new folder, or remove it first", param="to")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:
@@ -62,6 +62,12 @@ def whole_folder(to: Path) -> Iterator[Path]:
         if to.exists():
             to.rmdir()
         part.replace(to)
+
+
+def file_at(to: Path, name: str) -> Path:
+    """The file ``to``, or ``name`` in the folder that it is or is to be. Raises StorageError."""
+    with _told(to):
+        return to / name if to.is_dir() or not to.suffix else to
 
 
 @contextmanager

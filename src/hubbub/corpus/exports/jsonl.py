@@ -7,14 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from hubbub.corpus.exports.corpus import Corpus, whole_file
+from hubbub.corpus.exports.corpus import Corpus, file_at, whole_file
 from hubbub.corpus.record import encode
 
 
 def export_jsonl(corpus: Corpus, to: Path) -> Path:
     """One record a line. For a linked corpus, ``NAME.edges.jsonl`` beside it has one {source, target, kind} a line. A
     folder takes both as records.jsonl and records.edges.jsonl."""
-    path = to / "records.jsonl" if to.is_dir() or not to.suffix else to
+    path = file_at(to, "records.jsonl")
     with whole_file(path) as part, part.open("wb") as out:
         out.writelines(encode(record) + b"\n" for record in corpus.finished())
     if corpus.recipe.links:

@@ -10,7 +10,9 @@ import xxhash
 from hubbub.corpus.record import Link, Record
 
 LONGEST = 80
-"""Characters; 4 bytes each at most, and 255 bytes is the most that common file systems take."""
+"""Characters."""
+LONGEST_BYTES = 200
+"""In UTF-8: 255 is the most that common file systems take, and the id and the ending come behind."""
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*#^\[\]]+')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -40,7 +42,7 @@ class Names:
 
 
 def _plain(title: str) -> str:
-    plain = _UNSAFE.sub(" ", title)[:LONGEST]
+    plain = _UNSAFE.sub(" ", title)[:LONGEST].encode()[:LONGEST_BYTES].decode(errors="ignore")
     plain = " ".join(plain.split()).strip(". ")
     return "" if _DEVICES.fullmatch(plain) else plain
 

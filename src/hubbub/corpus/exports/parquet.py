@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from hubbub.core.errors import ConfigError
-from hubbub.corpus.exports.corpus import Corpus, whole_file
+from hubbub.corpus.exports.corpus import Corpus, file_at, whole_file
 from hubbub.corpus.record import Record
 
 SOURCE = "hubbub.sha256"
@@ -20,7 +20,7 @@ GROUP = 10_000
 
 def export_parquet(corpus: Corpus, to: Path) -> Path:
     """One file. ``columns`` and ``fields`` are JSON texts, since they differ from record to record."""
-    path = to / "records.parquet" if to.is_dir() or not to.suffix else to
+    path = file_at(to, "records.parquet")
     with whole_file(path) as part:
         write_parquet(corpus.finished(), part)
     return path
