@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
+import msgspec
 import pytest
 
 from hubbub.corpus.answers import RejectedAnswer, cleaned, read_json, score_of, split, text_field, whole_sentences
+from hubbub.corpus.client import MOST_TOKENS, answered_of
 from hubbub.corpus.recipe import PackFormat
 
 NUMBERED = [
@@ -75,5 +79,23 @@ def test_a_cut_text_ends_with_a_whole_sentence() -> None:
 def test_scores() -> None:
     assert score_of("Score: 7/10", r"(\d+)", "", "") == 7
     assert score_of("", "", "score", {"score": 4}) == 4
-    with pytest.raises(RejectedAnswer, match="no_score"):
-        score_of("good", r"(\d+)", "", "")
+    for said in ("good", '{"score": NaN}', f'{{"score": {"9" * 400}}}'):
+        with pytest.raises(RejectedAnswer, match="no_score"):
+            score_of(said, r"(nope)", "score" if said[0] == "{" else "", read_json(said) if said[0] == "{" else "")
+
+
+@pytest.mark.parametrize("noise", ["[" * 50_000, '{"a":' * 20_000, "[" * 900 + "]" * 900 + "x"])
+def test_a_model_that_repeats_brackets_is_not_read_for_long(noise: str) -> None:
+    began = time.process_time()
+    with pytest.raises(RejectedAnswer, match="unpackable"):
+        split(noise, PackFormat.JSON, 10)
+    assert time.process_time() - began < 2
+
+
+def test_counts_of_an_endpoint_stay_within_what_can_be() -> None:
+    usage = {"prompt_tokens": -3, "completion_tokens": 10**30}
+    body = {"choices": [{"message": {"content": "x"}}], "usage": usage}
+    answered = answered_of(msgspec.json.encode(body), "m")
+    assert (answered.prompt_tokens, answered.tokens) == (0, MOST_TOKENS)
+    body["usage"] = {"prompt_tokens": None, "completion_tokens": None}
+    assert answered_of(msgspec.json.encode(body), "m").tokens == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from hubbub.corpus.quality.words import PREAMBLES
@@ -17,6 +19,8 @@ _BULLET = re.compile(r"^\s*(?:[-*•–—]\s+|\(?\d{1,3}[.):]\s+)")
 _QUOTES = {'"': '"', "«": "»", "“": "”", "'": "'", "„": "“"}
 _UNSOUND = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _JSON = json.JSONDecoder(strict=False)
+MOST_BRACKETS = 100
+"""Places where JSON may begin that are tried: a model that repeats itself writes thousands."""
 
 
 class RejectedAnswer(Exception):
@@ -52,9 +56,9 @@ def read_json(text: str) -> Any:
     """The first JSON object or list in the answer. Raises RejectedAnswer("invalid_json")."""
     fenced = _FENCE.search(text)
     for candidate in (fenced.group(1), text) if fenced else (text,):
-        for start in (match.start() for match in re.finditer(r"[{\[]", candidate)):
+        for match in islice(re.finditer(r"[{\[]", candidate), MOST_BRACKETS):
             try:
-                return sound(_JSON.raw_decode(candidate, start)[0])
+                return sound(_JSON.raw_decode(candidate, match.start())[0])
             except (ValueError, RecursionError):
                 continue
     raise RejectedAnswer("invalid_json", text)
@@ -96,9 +100,9 @@ def _whole_entries(text: str) -> list[Any]:
             place += 1
         try:
             entry, place = _JSON.raw_decode(text, place)
+            entries.append(sound(entry))
         except (ValueError, RecursionError):
             break
-        entries.append(sound(entry))
     return entries
 
 
@@ -152,9 +156,12 @@ def score_of(text: str, pattern: str, field: str, parsed: Any) -> float:
         found = re.search(pattern, text)
         value = found.group(1) if found else None
     try:
-        return float(value)  # type: ignore[arg-type]  # what is no number raises
-    except (TypeError, ValueError):
+        score = float(value)  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError, OverflowError):
         raise RejectedAnswer("no_score", text) from None
+    if math.isnan(score):
+        raise RejectedAnswer("no_score", text)
+    return score
 
 
 def without_preamble(text: str) -> str:

@@ -26,6 +26,8 @@ from hubbub.http_stream import KEEPALIVE_S, HttpPool
 PATH = "/v1/chat/completions"
 ANSWER_BYTES = 64 << 20
 """Of one answer; what is beyond is cut, and then no JSON."""
+MOST_TOKENS = 2**32
+"""Of one answer, or prompt."""
 CONNECT_S = 5.0
 PROBE_S = 10.0
 MESSAGE_CHARS = 300
@@ -121,8 +123,8 @@ class Answering(Protocol):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
 
 
 class _Message(msgspec.Struct):
@@ -252,11 +254,16 @@ def answered_of(said: bytes, asked: str, aliases: Sequence[str] = ()) -> Answere
         raise RequestFault(FaultKind.REFUSED, "the endpoint's content filter stopped the answer")
     return Answered(
         choice.message.content or "",
-        usage.completion_tokens,
-        usage.prompt_tokens,
+        _counted(usage.completion_tokens),
+        _counted(usage.prompt_tokens),
         choice.finish_reason or "stop",
         answer.model or asked,
     )
+
+
+def _counted(tokens: int | None) -> int:
+    """As an endpoint says, within what can be: counts are added up."""
+    return min(max(tokens or 0, 0), MOST_TOKENS)
 
 
 def _is(said: str, asked: str, aliases: Sequence[str]) -> bool:
