@@ -20,7 +20,9 @@ from hubbub.corpus.asking import Patience
 from hubbub.corpus.client import RequestFault
 from hubbub.corpus.producing import RunnerConfig
 from hubbub.corpus.reading import Reading
+from hubbub.corpus.recipe_check import load
 from hubbub.corpus.runner import Runner, State
+from hubbub.corpus.session import read_corpus
 from hubbub.corpus.verify import verify
 from support.corpus_kit import (
     Odd,
@@ -264,6 +266,18 @@ async def test_an_export_needs_no_more_than_the_copy_of_the_recipe(tmp_path: Pat
         recipe.write_text(edited)
         code, said, err = await corpus("export", str(out), "--to", "-")
         assert (code, said.encode().splitlines()) == (0, lines), err
+
+
+async def test_an_export_is_of_one_moment_while_a_run_goes_on(tmp_path: Path) -> None:
+    """Links are valid among the records of one pass: a later pass has no others."""
+    out = tmp_path / "out"
+    async with engine() as url:
+        await in_process(write_recipe(tmp_path, target="20KB"), out, url)
+        with read_corpus(out, load(tmp_path / "recipe.toml")) as corpus:
+            before = list(corpus.records())
+            await in_process(write_recipe(tmp_path, target="150KB"), out, url)
+            assert list(corpus.records()) == before
+    assert verify(out).records > len(before) > 0
 
 
 async def part_of_a_run(folder: Path, url: str) -> tuple[Path, bytes]:

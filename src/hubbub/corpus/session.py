@@ -6,6 +6,7 @@ import contextlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,14 @@ def _recall(log: RunLog, judge: Judge, items: Items) -> None:
 
 @contextlib.contextmanager
 def read_corpus(folder: Path, recipe: Recipe) -> Iterator[Corpus]:
-    """What was accepted so far, to be exported. Raises StorageError."""
+    """What was accepted so far, to be exported; the same however often it is read, while a run goes on. Raises
+    StorageError."""
     with Reading.open(folder) as reading:
+        manifest = manifest_of(reading)
         items = Items(recipe)
         for weights in reading.epochs().values():
             items.learn(msgspec.json.decode(weights, type=EpochWeights))
-        yield Corpus(lambda: map(decode, reading.lines()), recipe, items, manifest_of(reading))
+        yield Corpus(lambda: map(decode, islice(reading.lines(), manifest["records"])), recipe, items, manifest)
 
 
 def manifest_of(reading: Reading) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""File names for records, made of their titles: safe on every system, unique also where case does not count."""
+"""File names for records, made of their titles: safe on every system, unique also where neither case nor the
+form of an accent (composed, or a sign of its own) counts."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 import xxhash
@@ -26,7 +28,8 @@ class Names:
         seen: set[int] = set()
         self._again: set[str] = set()
         for record in records:
-            key = xxhash.xxh3_64_intdigest(_plain(record.title).casefold().encode())
+            plain = unicodedata.normalize("NFC", _plain(record.title))
+            key = xxhash.xxh3_64_intdigest(plain.casefold().encode())
             if key in seen:
                 self._again.add(record.id)
             seen.add(key)
