@@ -69,6 +69,10 @@ class Line:
         if not self._dead:
             self._engine.cancel(self._key(request))
 
+    @property
+    def up(self) -> bool:
+        return self._engine.up
+
     def kill(self) -> None:
         if not self._dead:
             self._engine.kill()

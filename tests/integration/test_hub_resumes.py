@@ -284,6 +284,31 @@ async def test_a_silent_engine_is_killed_and_its_answers_go_on() -> None:
         assert (home.hub.telemetry.engine_hangs, home.hub.telemetry.engine_losses) == (1, 1)
 
 
+class Frozen(SimulatedEngine):
+    """Its process stands still: it hangs, and does not say how it is either, until it is killed."""
+
+    async def state(self) -> EngineState:
+        if self._hung:
+            await asyncio.sleep(0.03)
+            raise EngineUnavailable("it took too long")
+        return await super().state()
+
+
+async def test_a_frozen_engine_is_killed_and_its_answers_go_on() -> None:
+    whole = await expected("Talk")
+    hang = FaultRule(FaultKind.HANG, times=1, after_tokens=4)
+    engine = Frozen(EngineId("sim"), replace(LONG, faults=(hang,), restart_s=0.3))
+    home = House(MemoryStore(), engine, silence_seconds=0.2)
+    await home.start()
+    live = await home.hub.ask(home.ask("Talk"))
+    answer = await live.ended()
+    assert answer.status is AnswerStatus.COMPLETED
+    assert answer.output_items[0].text == whole.output_items[0].text
+    # Once: the time it takes to come back, longer than the patience with a silent one, is not held against it.
+    assert (home.hub.telemetry.engine_hangs, home.hub.telemetry.engine_losses) == (1, 1)
+    await home.stop()
+
+
 class Prefilling(SimulatedEngine):
     """Its steps go on, as in a prefill that takes long, until ``silent_for`` looks have been taken at it."""
 

@@ -14,7 +14,7 @@ from hubbub.core.types import EngineId, EngineState, Message, Request, RequestId
 from hubbub.engines.dialect import Dialect, Limits
 from hubbub.engines.openai_wire import OpenAIWireEngine, WireConfig
 from hubbub.engines.probe import fetch
-from hubbub.engines.supervisor import Command, Supervisor
+from hubbub.engines.supervisor import Command, Phase, Supervisor
 from hubbub.ports import Sink
 
 HOST = "127.0.0.1"
@@ -70,6 +70,10 @@ class LaunchedEngine:
 
     def cancel(self, request: RequestId) -> None:
         self.wire.cancel(request)
+
+    @property
+    def up(self) -> bool:
+        return self.supervisor.status.phase is Phase.READY
 
     def kill(self) -> None:
         self.supervisor.kill()

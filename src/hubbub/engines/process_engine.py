@@ -40,6 +40,10 @@ class ProcessEngine:
     def cancel(self, request: RequestId) -> None:
         self.frames.cancel(request)
 
+    @property
+    def up(self) -> bool:
+        return self.supervisor.status.phase is Phase.READY
+
     def kill(self) -> None:
         self.supervisor.kill()
 

@@ -150,6 +150,10 @@ class SimulatedEngine:
         self._hung = False
         self._wake.set()
 
+    @property
+    def up(self) -> bool:
+        return self._ready
+
     def kill(self) -> None:
         """End a hang the hard way."""
         self._hung = False

@@ -15,6 +15,11 @@ Sink: TypeAlias = Callable[[RequestId, Chunk], None]
 class Killable(Protocol):
     """What an engine is beside its port where its process is ours."""
 
+    @property
+    def up(self) -> bool:
+        """Whether its process has been ready and still runs, so that it should answer; not while it is brought back."""
+        ...
+
     def kill(self) -> None:
         """End it at once, for it hangs. It is brought back like one that crashed."""
         ...

@@ -89,7 +89,9 @@ class DispatcherConfig:
     state_timeout: float = field(default=5.0, metadata={"help": "seconds an engine has to say how it is"})
     silence_seconds: float = field(
         default=120.0,
-        metadata={"help": "seconds without a word from an engine at work after which it counts as hung; 0: never"},
+        metadata={
+            "help": "seconds without a word from an engine at work, or of how it is, until it counts as hung; 0: never"
+        },
     )
 
     def __post_init__(self) -> None:
@@ -348,28 +350,38 @@ class Dispatcher:
             await self._look(engine)
 
     def _listen(self, engine: Engine) -> None:
-        """One more watch in which the engine may have said nothing."""
-        waiting = self._flying[engine.id]
-        if not waiting or engine.id not in self.states:
+        """One more watch in which the engine may have said nothing: to those that wait for it, or, if it is lost while
+        its process runs on, to the question how it is."""
+        waiting, lost = self._flying[engine.id], engine.id not in self.states
+        if not (isinstance(engine, Killable) and engine.up if lost else waiting):
             self._silence[engine.id] = 0.0
             return
         silence = self._silence[engine.id] = self._silence.get(engine.id, 0.0) + self._config.watch_seconds
         if 0 < self._config.silence_seconds < silence:
+            self._silence[engine.id] = 0.0
             self._telemetry.engine_hangs += 1
-            self.lose(engine.id, f"it said nothing for {silence:g} s with {waiting} requests in flight")
+            said = "how it is" if lost else f"a word, with {waiting} requests in flight,"
+            self.lose(engine.id, f"it did not say {said} for {silence:.3g} s")
             if isinstance(engine, Killable):
+                log.warning("engine %s hangs and is killed", engine.id, extra={"action": "engine_hang"})
                 engine.kill()
 
     async def _look(self, engine: Engine) -> None:
+        asked = self._clock.now()
         try:
             async with asyncio.timeout(self._config.state_timeout):  # wait_for can swallow a cancel in 3.11
                 state = await engine.state()
         except EngineUnavailable as error:
-            self.lose(engine.id, error.message)
+            why = error.message
         except TimeoutError:
-            self.lose(engine.id, f"no answer within {self._config.state_timeout:g} s")
+            why = f"no answer within {self._config.state_timeout:g} s"
         else:
             self._up(engine.id, state)
+            return
+        # No more than the question may take: if this process stood still meanwhile, the engine need not have.
+        took = min(self._clock.now() - asked, self._config.state_timeout)
+        self._silence[engine.id] = self._silence.get(engine.id, 0.0) + took
+        self.lose(engine.id, why)
 
     async def _tick(self) -> None:
         while True:

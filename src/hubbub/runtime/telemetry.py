@@ -89,7 +89,7 @@ METRICS = (
     Metric("hubbub_stream_deltas_total", "counter", "Pieces of text published to streams."),
     Metric("hubbub_journal_flushes_total", "counter", "Group writes of the stream journal."),
     Metric("hubbub_engine_losses_total", "counter", "Times an engine went away."),
-    Metric("hubbub_engine_hangs_total", "counter", "Times an engine at work fell silent and was given up."),
+    Metric("hubbub_engine_hangs_total", "counter", "Times an engine fell silent and was given up."),
     Metric("hubbub_answers_resumed_total", "counter", "Answers that a start of the server took up again."),
     Metric("hubbub_ttft_seconds", "histogram", "Time from acceptance to the first token."),
     Metric("hubbub_itl_seconds", "histogram", "Mean time between output tokens of an answer."),
