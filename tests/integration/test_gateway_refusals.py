@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,28 @@ async def test_bodies_that_are_no_json() -> None:
             assert status == 400, data[:40]
             assert said["error"]["type"] == "invalid_request_error"
             assert word in said["error"]["message"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("path", ["/responses", "/chats/import", "/files"])
+async def test_bodies_that_are_not_encoded_as_they_say(
+    path: str, encoding: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    kind = {"/files": "multipart/form-data; boundary=b"}.get(path, "application/json")
+    async with served(files=tmp_path / "files") as house:
+        status, said = await raw(
+            house, b"\xff no such thing", path, {"Content-Type": kind, "Content-Encoding": encoding}
+        )
+        assert (status, said["error"]["code"]) == (400, "invalid_request_error")
+        assert encoding in said["error"]["message"]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_metadata_asked_for_as_a_whole_and_by_pairs() -> None:
+    async with served() as house:
+        for query in ("metadata=3&metadata[a]=3", "metadata[a]=3&metadata=3"):
+            status, said = await house.call("GET", f"/v1/chat/completions?{query}")
+            assert (status, said["error"]["param"]) == (400, "metadata")
 
 
 async def test_whole_surrogate_pairs_are_fine() -> None:

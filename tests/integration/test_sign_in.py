@@ -160,6 +160,15 @@ async def test_another_page_changes_nothing_in_a_session(headers: dict[str, str]
         assert (await root.call("GET", "/v1/chats", **headers))[0] == 200
 
 
+async def test_a_page_and_no_host_to_compare_it_with() -> None:
+    async with begun() as (door, root):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(door.house.url.rpartition(":")[2]))
+        cookie = f"Cookie: {COOKIE}={root.token}\r\nOrigin: {door.house.url}\r\n"
+        writer.write(f"POST /v1/chats HTTP/1.0\r\n{cookie}\r\n".encode())
+        assert b" 403 " in await reader.readline()
+        writer.close()
+
+
 async def test_a_wrong_password_and_no_user_are_one_and_attempts_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     async with begun(proxies=frozenset({"127.0.0.1"})) as (door, root), browser(door) as eve:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from hubbub.core.errors import BadRequest
 
+PARAM = "response_format"
 MAX_DEPTH = 32
+MAX_SIZE = 100_000
+"""Values of an instance, and characters that a length asks for."""
 
 _FORMATS = {
     "date-time": "2024-01-01T00:00:00Z",
@@ -28,18 +32,34 @@ def smallest(schema: object) -> Any:
 
     Knows types, enum, const, local $ref, anyOf / oneOf (the first), allOf (objects merged), bounds of numbers, lengths
     and formats. ``pattern`` is taken from the schema's ``default`` or ``examples``. Raises BadRequest for a schema that
-    is not one, that nests without end, or whose pattern comes with neither.
+    is not one, that nests without end, that asks for too much, or whose pattern comes with neither.
     """
-    return _instance(schema, schema, 0)
+    try:
+        return _instance(schema, _Root(schema), 0)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as wrong:
+        raise BadRequest(f"the JSON schema has a value that does not belong there: {wrong}", param=PARAM) from None
 
 
-def _instance(schema: Any, root: Any, depth: int) -> Any:
+@dataclass(slots=True)
+class _Root:
+    schema: Any
+    left: int = MAX_SIZE
+
+    def take(self, size: int) -> None:
+        """Raises BadRequest."""
+        self.left -= size
+        if self.left < 0:
+            raise BadRequest(f"the JSON schema requires more than {MAX_SIZE} values and characters", param=PARAM)
+
+
+def _instance(schema: Any, root: _Root, depth: int) -> Any:
+    root.take(1)
     if depth > MAX_DEPTH:
-        raise BadRequest(f"the JSON schema requires more than {MAX_DEPTH} levels", param="response_format")
+        raise BadRequest(f"the JSON schema requires more than {MAX_DEPTH} levels", param=PARAM)
     if schema is True or schema == {}:
         return None
     if not isinstance(schema, dict):
-        raise BadRequest("a JSON schema must be an object", param="response_format")
+        raise BadRequest("a JSON schema must be an object", param=PARAM)
     if "$ref" in schema:
         return _instance(_resolve(schema["$ref"], root), root, depth + 1)
     if "const" in schema:
@@ -54,7 +74,7 @@ def _instance(schema: Any, root: Any, depth: int) -> Any:
     return _typed(schema, root, depth)
 
 
-def _typed(schema: dict[str, Any], root: Any, depth: int) -> Any:
+def _typed(schema: dict[str, Any], root: _Root, depth: int) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else "null")
     match kind[0] if isinstance(kind, list) else kind:
         case "object":
@@ -68,7 +88,7 @@ def _typed(schema: dict[str, Any], root: Any, depth: int) -> Any:
                 for i in range(count)
             ]
         case "string":
-            return _string(schema)
+            return _string(schema, root)
         case "integer":
             return math.ceil(_number(schema, 1))
         case "number":
@@ -77,20 +97,21 @@ def _typed(schema: dict[str, Any], root: Any, depth: int) -> Any:
             return True
         case "null":
             return None
-    raise BadRequest(f"the JSON schema has an unknown type {kind!r}", param="response_format")
+    raise BadRequest(f"the JSON schema has an unknown type {kind!r}", param=PARAM)
 
 
-def _string(schema: dict[str, Any]) -> str:
+def _string(schema: dict[str, Any], root: _Root) -> str:
     if "pattern" in schema:
         given = [*([schema["default"]] if "default" in schema else ()), *schema.get("examples", ())]
         if not given:
             raise BadRequest(
                 "the simulated engine cannot invent text for a 'pattern'; give the schema a 'default'",
-                param="response_format",
+                param=PARAM,
             )
         return str(given[0])
     text = _FORMATS.get(schema.get("format", ""), "")
     least: int = schema.get("minLength", 0)
+    root.take(max(least, 0))
     return text + "a" * (least - len(text))
 
 
@@ -107,14 +128,14 @@ def _number(schema: dict[str, Any], step: float) -> float:
     return math.ceil(value / multiple) * multiple if multiple else value
 
 
-def _resolve(ref: str, root: Any) -> Any:
-    place = root
+def _resolve(ref: str, root: _Root) -> Any:
+    place = root.schema
     for step in ref.removeprefix("#").strip("/").split("/"):
         if step:
             try:
                 place = place[step.replace("~1", "/").replace("~0", "~")]
             except (KeyError, TypeError):
-                raise BadRequest(f"the JSON schema has no {ref!r}", param="response_format") from None
+                raise BadRequest(f"the JSON schema has no {ref!r}", param=PARAM) from None
     return place
 
 

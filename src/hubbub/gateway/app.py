@@ -179,6 +179,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except web.HTTPException as error:
         return _http(request, error)
+    except web.RequestPayloadError:
+        said = request.headers.get("Content-Encoding", "")[:100]
+        return _refusal(BadRequest(f"the body is not what its Content-Encoding, {said!r}, says; send it plain"))
     except ConnectionError:
         raise
     except Exception:

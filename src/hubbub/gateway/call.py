@@ -133,7 +133,9 @@ def read_query(request: web.Request, kind: type[T]) -> T:
         if key in ("include", "include[]"):
             given.setdefault("include", []).append(value)
         elif key.startswith("metadata[") and key.endswith("]"):
-            given.setdefault("metadata", {})[key[len("metadata[") : -1]] = value
+            pairs = given.setdefault("metadata", {})
+            if isinstance(pairs, dict):  # else it is given as a whole, too, and refused below
+                pairs[key[len("metadata[") : -1]] = value
         else:
             given[key] = value
     refuse_nul(given)

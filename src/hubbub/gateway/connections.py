@@ -56,6 +56,13 @@ class Connection(RequestHandler):
         response.force_close()
         return response
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Called by aiohttp, for one, when it cannot read the rest of a body whose sender has had its refusal."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            log.info("a body cannot be decoded", extra={"action": "request_unreadable"})
+        else:
+            super().log_exception(*args, **kw)
+
 
 class Connections(web.Server):
     """Makes a :class:`Connection` for each client."""

@@ -183,7 +183,8 @@ def _own_page(request: web.Request) -> None:
     if request.method in SAFE:
         return
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
-    if site not in ("same-origin", "none") or (origin is not None and not _same(origin, request.headers["Host"])):
+    host = request.headers.get("Host", "")  # HTTP/1.0 need not say it
+    if site not in ("same-origin", "none") or (origin is not None and not _same(origin, host)):
         raise WrongOrigin("only this server's own page may change something in a session; use a key elsewhere")
 
 

@@ -96,6 +96,28 @@ def test_structured_output() -> None:
         smallest({"$ref": "#"})
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "minItems": 10**9},
+        {"type": "string", "minLength": 10**12},
+        {"type": "object", "properties": {"a": {"$ref": "#"}, "b": {"$ref": "#"}}, "required": ["a", "b"]},
+        {"enum": []},
+        {"type": []},
+        {"type": "array", "minItems": "x"},
+        {"type": "integer", "minimum": "x"},
+        {"type": "number", "multipleOf": 0, "minimum": 1, "exclusiveMaximum": None},
+        {"$ref": 3},
+        {"anyOf": 3},
+        {"type": "object", "required": 3},
+        {"type": "string", "minLength": [], "format": {}},
+    ],
+)
+def test_a_schema_that_is_none_or_asks_for_too_much_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        smallest(schema)
+
+
 def test_a_forced_tool_is_called() -> None:
     function = {
         "name": "look",
