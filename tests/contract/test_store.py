@@ -36,6 +36,7 @@ from hubbub.ports import (
     AnswerQuery,
     AnswerSaved,
     ChatDeleted,
+    ChatEdited,
     ChatQuery,
     ChatSaved,
     HeadMoved,
@@ -97,6 +98,27 @@ class TestChats:
         other = replace(chat, title="new", metadata={"a": "1"}, updated_at=NOW + 5, created_at=0.0, head=None)
         await store.commit(ChatSaved(replace(other, forked_from=ChatId("conv_9"))))
         assert await store.chat(ANN, chat.id) == replace(chat, title="new", metadata={"a": "1"}, updated_at=NOW + 5)
+
+    async def test_an_edit_sets_what_it_names_and_leaves_the_rest(self, store: Store) -> None:
+        chat = replace(await keep(store, "conv_1", "a"), title="a", named=False)
+        await store.commit(ChatSaved(chat))
+        style = Style(system_prompt="Be brief.", temperature=0.5)
+        for edit, changed in (
+            (ChatEdited(chat.id, pinned=True), {"pinned": True}),
+            (ChatEdited(chat.id, metadata={"k": "v"}, at=NOW + 5), {"metadata": {"k": "v"}, "updated_at": NOW + 5}),
+            (ChatEdited(chat.id, title="Of its question"), {"title": "Of its question"}),
+            (ChatEdited(chat.id, title="Mine", named=True), {"title": "Mine", "named": True}),
+            (ChatEdited(chat.id, title="Of its question", style=style), {"style": style}),
+            (ChatEdited(chat.id, title="", named=False), {"title": "", "named": False}),
+            (ChatEdited(chat.id), {}),
+        ):
+            await store.commit(edit)
+            chat = replace(chat, **changed)
+            assert await store.chat(ANN, chat.id) == chat
+        found = await store.chats(ANN, ChatQuery(search="Mine"))
+        assert found.rows == ()
+        with pytest.raises(Conflict):
+            await store.commit(ChatEdited(ChatId("conv_gone"), pinned=True))
 
     async def test_later_change_of_what_was_saved_or_read_stays_outside(self, store: Store) -> None:
         metadata = {"a": "1"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hubbub.core.errors import ChatBusy, ContextTooLong, ModelNotFound, NotFound, Overloaded, StorageFull
+from hubbub.core.errors import ChatBusy, Conflict, ContextTooLong, ModelNotFound, NotFound, Overloaded, StorageFull
 from hubbub.core.scheduler import SchedulerConfig
 from hubbub.core.types import (
     AnswerId,
@@ -127,6 +127,41 @@ async def test_the_style_of_a_chat_counts_and_the_request_counts_more() -> None:
         assert (await (await home.hub.ask(longer)).ended()).usage.output_tokens == 5
         await home.chats.edit(ME, chat.id, ChatEdit(style=Style()))
         assert (await (await home.hub.ask(home.ask("Three", chat=chat.id))).ended()).usage.output_tokens > 5
+
+
+class Busy(MemoryStore):
+    """Others come between a look at a chat and what is done with it."""
+
+    async def chat(self, user: UserId, chat: ChatId) -> Chat | None:
+        found = await super().chat(user, chat)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return found
+
+
+async def test_changes_of_a_chat_at_once_all_hold() -> None:
+    async with house(store=Busy()) as home:
+        chat = await home.chats.create(ME, [])
+        style = Style(system_prompt="Be brief.", max_tokens=3)
+        edits = (ChatEdit(title="Mine"), ChatEdit(style=style), ChatEdit(metadata={"k": "v"}), ChatEdit(pinned=True))
+        ask = home.hub.ask(home.ask("Of whales", chat=chat.id))
+        edited = asyncio.gather(*(home.chats.edit(ME, chat.id, edit) for edit in edits))
+        await (await ask).ended()
+        await edited
+        found = await home.chats.get(ME, chat.id)
+        assert (found.title, found.named, found.style, found.metadata) == ("Mine", True, style, {"k": "v"})
+        assert found.pinned
+        assert len(await home.chats.items(ME, chat.id)) == 2
+
+
+async def test_a_change_does_not_bring_a_deleted_chat_back() -> None:
+    async with house(store=Busy()) as home:
+        chat = await home.chats.create(ME, [])
+        delete, edit = home.chats.delete(ME, chat.id), home.chats.edit(ME, chat.id, ChatEdit(title="Mine"))
+        _, edited = await asyncio.gather(delete, edit, return_exceptions=True)
+        assert isinstance(edited, Conflict)
+        with pytest.raises(NotFound):
+            await home.chats.get(ME, chat.id)
 
 
 async def test_cancel_keeps_what_was_said() -> None:

@@ -23,6 +23,7 @@ from hubbub.ports import (
     AnswerSaved,
     Change,
     ChatDeleted,
+    ChatEdited,
     ChatQuery,
     ChatSaved,
     HeadMoved,
@@ -158,6 +159,10 @@ class SideBySide(RuleBasedStateMachine):
         if chat:
             made = a_chat(f"conv_{twin}", path[:place], user=user, at=self.now)
             self.commit(ChatSaved(replace(made, forked_from=chat.id, metadata={"k": str(place)})))
+
+    @rule(name=names, title=st.none() | words, named=st.none() | st.booleans(), pinned=st.none() | st.booleans())
+    def edit_chat(self, name: int, title: str | None, named: bool | None, pinned: bool | None) -> None:
+        self.commit(ChatEdited(ChatId(f"conv_{name}"), title, named, pinned=pinned, at=self.now if title else None))
 
     @rule(user=st.sampled_from(USERS), name=names, place=st.integers(0, 5))
     def leave_out(self, user: UserId, name: int, place: int) -> None:

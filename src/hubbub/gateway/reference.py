@@ -35,11 +35,11 @@ STREAMS = """
 and after its end, for any number of readers. The chunks of a stored chat completion (`store: true`) carry a
 `sequence_number`, too, and `GET /v1/chat/completions/{completion_id}?stream=true&starting_after=N` goes on with chunk
 N+1, to `[DONE]`. A stored answer, background or not, goes on when its client leaves, and after a restart of the server
-under the same numbers; end it with `/cancel`. One that is not stored ends when its client leaves. A server that stops
-cuts the connection in the middle of the stream, without an ending. Function calls and the text close at the end of the
-answer. `response.queued` is sent for background responses. A cancelled response ends
-with `response.incomplete`, whose `response.status` is `cancelled`. A silent stream sends comments; while the request
-waits they tell, every second or so, its place and about how long it is to its first token:
+under the same numbers; end it with `/cancel`, a chat completion with `DELETE`. One that is not stored ends when its
+client leaves. A server that stops cuts the connection in the middle of the stream, without an ending. Function calls
+and the text close at the end of the answer. `response.queued` is sent for background responses. A cancelled response
+ends with `response.incomplete`, whose `response.status` is `cancelled`. A silent stream sends comments; while the
+request waits they tell, every second or so, its place and about how long it is to its first token:
 `: queued position=3 estimate_s=4.2`. A failure after the beginning is `response.failed`, or in a chat completion a
 `data` object with `error`.
 """

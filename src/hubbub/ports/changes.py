@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hubbub.core.types import Answer, AnswerId, Chat, ChatId, Delta, Node, NodeHash, Origin, Style, UserId
@@ -17,10 +18,23 @@ class NodesAdded:
 
 @dataclass(frozen=True, slots=True)
 class ChatSaved:
-    """A new chat, or a chat whose title, style or metadata changed. The head moves by ``HeadMoved`` alone, except for
-    a new chat."""
+    """A new chat, or all of a chat but its head anew. The head moves by ``HeadMoved`` alone, except for a new chat."""
 
     chat: Chat
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEdited:
+    """Sets what is not None and leaves the rest as it is by then; a chat that is not there is a Conflict. A title that
+    comes without ``named`` does not take the place of one that somebody gave. ``at``: the time of the last change."""
+
+    chat: ChatId
+    title: str | None = None
+    named: bool | None = None
+    style: Style | None = None
+    metadata: Mapping[str, str] | None = None
+    pinned: bool | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,7 @@ class AnswerDeleted:
 Change = (
     NodesAdded
     | ChatSaved
+    | ChatEdited
     | HeadMoved
     | BranchKept
     | OriginSaved

@@ -9,7 +9,7 @@ from typing import TypeVar
 from hubbub.core import tree
 from hubbub.core.errors import ChatBusy, NotFound
 from hubbub.core.types import Chat, ChatId, Item, ItemId, Node, Style, UserId
-from hubbub.ports import BranchKept, ChatDeleted, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
+from hubbub.ports import BranchKept, ChatDeleted, ChatEdited, ChatSaved, Clock, HeadMoved, NodesAdded, Page, Store
 from hubbub.runtime.feeds import Feeds
 from hubbub.runtime.question import title_of
 
@@ -78,23 +78,23 @@ class Chats:
         return found
 
     async def edit(self, user: UserId, chat: ChatId, edit: ChatEdit) -> Chat:
-        """Raises NotFound."""
+        """Raises NotFound, and Conflict if it is deleted meanwhile."""
         found = await self.get(user, chat)
         title = found.title if edit.title is None else edit.title
         if not title:
             title = title_of(node.item for node in await self._store.path(user, found.head))
-        changed = replace(
-            found,
-            title=title,
-            named=found.named if edit.title is None else bool(edit.title),
-            pinned=found.pinned if edit.pinned is None else edit.pinned,
-            style=found.style if edit.style is None else edit.style,
-            metadata=found.metadata if edit.metadata is None else edit.metadata,
-            updated_at=found.updated_at if edit == ChatEdit(pinned=edit.pinned) else self._clock.wall(),
+        change = ChatEdited(
+            chat,
+            title=None if title == found.title and edit.title is None else title,
+            named=None if edit.title is None else bool(edit.title),
+            style=edit.style,
+            metadata=edit.metadata,
+            pinned=edit.pinned,
+            at=None if edit == ChatEdit(pinned=edit.pinned) else self._clock.wall(),
         )
-        await self._store.commit(ChatSaved(changed))
+        await self._store.commit(change)
         self._feeds.changed(user, chat)
-        return changed
+        return await self.get(user, chat)
 
     async def delete(self, user: UserId, chat: ChatId) -> None:
         """Raises NotFound, ChatBusy while an answer is being written there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hubbub.core import tree
 from hubbub.core.branches import ChatTree
@@ -28,7 +28,7 @@ from hubbub.core.types import (
     Style,
     UserId,
 )
-from hubbub.ports import AnswerSaved, BranchKept, Change, ChatSaved, HeadMoved, NodesAdded, Store
+from hubbub.ports import AnswerSaved, BranchKept, Change, ChatEdited, HeadMoved, NodesAdded, Store
 from hubbub.runtime.prompt import messages_of
 
 TITLE_CHARACTERS = 60
@@ -141,7 +141,7 @@ def opening(answer: Answer, question: Question) -> list[Change]:
     if chat and answer.input != chat.head:
         title = title_of(node.item for node in question.added) if question.parent is None else chat.title
         if title != chat.title and not chat.named:
-            changes.append(ChatSaved(replace(chat, title=title)))
+            changes.append(ChatEdited(chat.id, title=title))
         changes.append(HeadMoved(chat.id, chat.head, answer.input, answer.created_at))
         if question.left is not None:
             changes.append(BranchKept(chat.id, question.left))

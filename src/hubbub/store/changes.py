@@ -18,6 +18,7 @@ from hubbub.ports import (
     BranchKept,
     Change,
     ChatDeleted,
+    ChatEdited,
     ChatSaved,
     HeadMoved,
     NodesAdded,
@@ -40,6 +41,8 @@ def prepare(change: Change) -> Prepared:
             return change, tuple((rows.digest(n.item), rows.node_doc(n), rows.fold(n.item.text)) for n in nodes)
         case ChatSaved(chat):
             return change, ((rows.chat_doc(chat), rows.fold(chat.title)),)
+        case ChatEdited():
+            return change, ((rows.edit_doc(change),),)
         case AnswerSaved(answer):
             return change, ((rows.answer_doc(answer),),)
         case StyleSaved(_, _, style):
@@ -76,6 +79,8 @@ class Applier:
                 pass
             case ChatSaved(chat):
                 self._save_chat(chat, *encoded[0])
+            case ChatEdited():
+                self._edit_chat(change, str(encoded[0][0]))
             case HeadMoved():
                 self._move_head(change)
             case BranchKept(chat_id, leaf):
@@ -122,6 +127,13 @@ class Applier:
         if origin != chat.forked_from:
             doc = rows.chat_doc(replace(chat, forked_from=origin))
         self.connection.execute(query("chat_change"), (chat.updated_at, title, chat.pinned, doc, chat.id))
+
+    def _edit_chat(self, edit: ChatEdited, changed: str) -> None:
+        found = self.connection.execute(query("chat_find"), (edit.chat,)).fetchone()
+        if found is None:
+            raise Conflict(f"chat {edit.chat} is gone")
+        title, pinned, doc = rows.edited(found[3], changed)
+        self.connection.execute(query("chat_change"), (edit.at, rows.fold(title), pinned, doc, edit.chat))
 
     def _move_head(self, move: HeadMoved) -> None:
         found = self.connection.execute(query("chat_owner"), (move.chat,)).fetchone()

@@ -35,6 +35,7 @@ from hubbub.ports import (
     BranchKept,
     Change,
     ChatDeleted,
+    ChatEdited,
     ChatQuery,
     ChatSaved,
     Glance,
@@ -280,6 +281,8 @@ class MemoryStore:
                 pass
             case ChatSaved(chat):
                 self._save_chat(chat)
+            case ChatEdited():
+                self._edit_chat(change)
             case HeadMoved(chat_id, before, after, at):
                 row = self._chats.get(chat_id)
                 if row is None or row.head != before:
@@ -333,6 +336,14 @@ class MemoryStore:
         doc, title = rows.chat_doc(kept), rows.fold(chat.title)
         row = _ChatRow(chat.id, chat.user, created, float(chat.updated_at), head, doc, title, chat.pinned)
         self._put(self._chats, chat.id, row)
+
+    def _edit_chat(self, edit: ChatEdited) -> None:
+        old = self._chats.get(edit.chat)
+        if old is None:
+            raise Conflict(f"chat {edit.chat} is gone")
+        title, pinned, doc = rows.edited(old.doc, rows.edit_doc(edit))
+        at = old.updated_at if edit.at is None else float(edit.at)
+        self._put(self._chats, edit.chat, replace(old, doc=doc, title=rows.fold(title), pinned=pinned, updated_at=at))
 
     def _keep_branch(self, chat_id: ChatId, leaf: NodeHash) -> None:
         if chat_id not in self._chats:

@@ -60,7 +60,7 @@ FROM chats LEFT JOIN nodes ON nodes.num = chats.head WHERE chats.id = ?
 INSERT INTO chats (updated_at, title, pinned, doc, id, user, created_at, head) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name chat_change
-UPDATE chats SET updated_at = ?, title = ?, pinned = ?, doc = ? WHERE id = ?
+UPDATE chats SET updated_at = COALESCE(?, updated_at), title = ?, pinned = ?, doc = ? WHERE id = ?
 
 -- :name chat_move
 UPDATE chats SET head = :after, updated_at = :at WHERE id = :id AND head IS :before

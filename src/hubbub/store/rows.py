@@ -34,7 +34,7 @@ from hubbub.core.types import (
     Usage,
     UserId,
 )
-from hubbub.ports import LastAnswer
+from hubbub.ports import ChatEdited, LastAnswer
 
 _SAMPLING = tuple(entry.name for entry in dataclasses.fields(Sampling))
 
@@ -103,6 +103,27 @@ def chat_doc(chat: Chat) -> str:
             "named": chat.named,
         }
     )
+
+
+def edit_doc(edit: ChatEdited) -> str:
+    """What changes of a chat's document."""
+    fields = {
+        "title": edit.title,
+        "style": None if edit.style is None else _style(edit.style),
+        "metadata": None if edit.metadata is None else dict(edit.metadata),
+        "pinned": edit.pinned,
+        "named": edit.named,
+    }
+    return dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def edited(doc: str, edit: str) -> tuple[str, bool, str]:
+    """Title, pin and document of a chat after an edit."""
+    old, new = json.loads(doc), json.loads(edit)
+    if "named" not in new and old.get("named", bool(old["title"])):
+        new.pop("title", None)
+    merged = {**old, **new}
+    return merged["title"], merged.get("pinned", False), dumps(merged)
 
 
 def chat_from(chat_id: ChatId, user: UserId, times: tuple[float, float], head: NodeHash | None, doc: str) -> Chat:
