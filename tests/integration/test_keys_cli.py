@@ -94,7 +94,9 @@ async def test_list_show_users_and_weights(tmp_path: Path) -> None:
         (("create", "--user", "a b"), "'a b' is no user name"),
         (("create", "--scopes", "king"), "'king' is no scope; there are read, chat, bulk, admin"),
         (("create", "--expires", "soon"), "as in 30d"),
+        (("create", "--expires", "99999999999999w"), "at most 3660d"),
         (("weight", "ann", "0"), "weight is 0.0"),
+        (("weight", "ann", "1e300"), "at most 1000000"),
         (("list",), "there are no keys in hubbub-data yet"),
         (("revoke", "x"), "there are no keys in hubbub-data yet"),
     ],
@@ -104,6 +106,11 @@ async def test_a_fault_is_one_line(tmp_path: Path, arguments: tuple[str, ...], s
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.splitlines()[-1].startswith("hubbub: ")
+
+
+async def test_a_limit_that_no_reader_of_json_can_tell(tmp_path: Path) -> None:
+    done = await asked("keys", "create", "--tokens-per-day", str(10**400), cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
 
 async def test_a_name_that_is_none_or_two(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="The key's id (key_...), or its label if no other key has the same.")]
 
 SPANS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+COUNT_MOST = 2**53
+"""``core.quota.LIMIT_MOST``, which is not loaded for a page of help."""
 COLUMNS = ("id", "key", "user", "label", "scopes", "state", "created", "used", "expires")
 
 
@@ -37,10 +39,18 @@ def create(
         str, typer.Option(help="Of chat, bulk, read, admin; comma-separated. chat and bulk hold read.")
     ] = "chat,bulk",
     expires: Annotated[str | None, typer.Option(help="When it ends to open: 12h, 30d, 8w [never].")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=0, help="0: any number [quota's].")] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option(min=0, help="Input and output; 0: any [quota's].")] = None,
-    tokens_per_day: Annotated[int | None, typer.Option(min=0, help="Input and output; 0: any [quota's].")] = None,
-    parallel_chats: Annotated[int | None, typer.Option(min=0, help="Answered at once; 0: any [quota's].")] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=0, max=COUNT_MOST, help="0: any number [quota's].")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(min=0, max=COUNT_MOST, help="Input and output; 0: any [quota's].")
+    ] = None,
+    tokens_per_day: Annotated[
+        int | None, typer.Option(min=0, max=COUNT_MOST, help="Input and output; 0: any [quota's].")
+    ] = None,
+    parallel_chats: Annotated[
+        int | None, typer.Option(min=0, max=COUNT_MOST, help="Answered at once; 0: any [quota's].")
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
@@ -195,11 +205,14 @@ def _word(value: Any) -> str:
 def _seconds(text: str) -> float:
     """``30d`` as seconds. Raises BadRequest."""
     from hubbub.core.errors import BadRequest
+    from hubbub.core.keys import LIFE_MOST_S
 
-    read = re.fullmatch(r"(\d+)([mhdw])", text.strip())
-    if read is None or not int(read[1]):
-        raise BadRequest(f"--expires {text!r}: give a number and m, h, d or w, as in 30d", param="expires")
-    return int(read[1]) * SPANS[read[2]]
+    read = re.fullmatch(r"(\d{1,9})([mhdw])", text.strip())
+    seconds = int(read[1]) * SPANS[read[2]] if read else 0.0
+    if not 0 < seconds <= LIFE_MOST_S:
+        most = f"at most {LIFE_MOST_S // 86_400}d"
+        raise BadRequest(f"--expires {text!r}: give a number and m, h, d or w, as in 30d, {most}", param="expires")
+    return seconds
 
 
 def _named(keys: tuple[Key, ...], name: str) -> Key:

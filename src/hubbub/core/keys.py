@@ -13,7 +13,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import isfinite
 from typing import NewType
 
 from hubbub.core.errors import BadRequest
@@ -30,6 +29,9 @@ HINT_CHARACTERS = 7
 LABEL_CHARACTERS = 200
 PASSWORD_LEAST, PASSWORD_MOST = 10, 1000
 """Characters. NIST SP 800-63B: length counts, kinds of characters do not."""
+LIFE_MOST_S = 10 * 366 * 86_400
+"""Ten years: the longest that a key is made for which expires."""
+WEIGHT_MOST = 1_000_000
 SESSIONS_KEPT = 50
 """Of one user; the oldest goes."""
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
@@ -154,8 +156,8 @@ def checked_label(label: str) -> str:
 
 def checked_weight(weight: float) -> float:
     """Raises BadRequest."""
-    if not (weight > 0 and isfinite(weight)):
-        raise BadRequest(f"weight is {weight}; give a number above 0", param="weight")
+    if not 0 < weight <= WEIGHT_MOST:
+        raise BadRequest(f"weight is {weight}; give a number above 0, at most {WEIGHT_MOST}", param="weight")
     return weight
 
 

@@ -19,6 +19,8 @@ from hubbub.core.errors import RateLimited
 
 MINUTE_S = 60.0
 DAY_S = 86_400
+LIMIT_MOST = 2**53
+"""What every reader of JSON can tell from its neighbours, and nobody uses up."""
 BUSY_RETRY_S = 5.0
 """When to ask again while too many chats run: nobody knows when one of them ends."""
 DUST = 1e-6

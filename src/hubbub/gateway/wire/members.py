@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from hubbub.core.keys import LIFE_MOST_S, WEIGHT_MOST
+from hubbub.core.quota import LIMIT_MOST
 from hubbub.gateway.wire.base import In, Out
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$")]
 Given = Annotated[str, Meta(max_length=1000)]
 """What somebody types: a password or a code. Whether it is a good one is not for the schema to say."""
 NewPassword = Annotated[str, Meta(min_length=10, max_length=1000)]
-Weight = Annotated[float, Meta(gt=0, le=1_000_000)]
+Weight = Annotated[float, Meta(gt=0, le=WEIGHT_MOST)]
 ScopeName = Literal["read", "chat", "bulk", "admin"]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=LIMIT_MOST)]
 
 
 class Provider(Out, frozen=True, kw_only=True):
@@ -108,7 +110,7 @@ class KeyCreate(In, frozen=True, kw_only=True):
 
     label: Annotated[str, Meta(max_length=200)] = ""
     scopes: Annotated[tuple[ScopeName, ...], Meta(min_length=1, max_length=4)] = ("chat", "bulk")
-    expires_in: Annotated[int, Meta(ge=60, le=10 * 366 * 86_400)] | None = None
+    expires_in: Annotated[int, Meta(ge=60, le=LIFE_MOST_S)] | None = None
     limits: KeyLimits = KeyLimits()
     user: Name | None = None
 
