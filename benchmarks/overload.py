@@ -22,8 +22,8 @@ import uvloop
 
 from benchmarks.crowd import Crowd, Habits, quantile, tokens_within
 from benchmarks.table import stamp, write
-from hubbub.bench.load import raise_file_limit
 from hubbub.cli.server_process import ServerProcess
+from hubbub.runtime.open_files import raise_file_limit
 
 START_SECONDS = 120.0
 CONFIG = """

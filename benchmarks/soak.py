@@ -28,9 +28,9 @@ import uvloop
 
 from benchmarks.crowd import Asked, Crowd, Habits, quantile
 from benchmarks.table import stamp
-from hubbub.bench.load import raise_file_limit
 from hubbub.cli.server_process import ServerProcess
 from hubbub.planner.charts import HEIGHT, WIDTH, Line, line_chart
+from hubbub.runtime.open_files import raise_file_limit
 
 SAMPLE_SECONDS = 10.0
 START_SECONDS = 60.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -158,6 +161,23 @@ def test_engines_of_a_running_server(tmp_path: Path) -> None:
         server.terminate()
         server.wait(30)
         server.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_serve_may_open_as_many_files_as_the_system_lets_it(tmp_path: Path) -> None:
+    """A shell gives it 1,024 mostly, which were as many connections: beyond them it had none to its engine either."""
+    limited = ("/bin/sh", "-c", f"ulimit -Sn 300 && exec {shlex.join(COMMAND)} serve --engine simulated --port 0")
+    server = subprocess.Popen(limited, cwd=tmp_path, env=environ(), stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stdout.close)
+        stack.callback(server.wait, 30)
+        stack.callback(server.terminate)
+        url = server.stdout.readline().split()[-1]
+        for _ in range(400):
+            stack.enter_context(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))))
+        with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:
+            assert json.load(answer)["ready"]
 
 
 def test_engine_check_of_nobody(tmp_path: Path) -> None:

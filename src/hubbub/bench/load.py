@@ -8,7 +8,6 @@ ended, every conversation is read back and compared with what was streamed.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Sequence
 from random import Random
@@ -22,6 +21,7 @@ from hubbub.bench.prompts import questions
 from hubbub.bench.report import Plan, Result
 from hubbub.bench.sse import ChatDialect, Dialect, Lines, ResponsesDialect, Seen
 from hubbub.bench.verify import verify
+from hubbub.runtime.open_files import raise_file_limit
 
 OPENING_AT_ONCE = 64
 JSON = {"Content-Type": "application/json"}
@@ -242,15 +242,3 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
         return max(0.05, float(said)) if said else RETRY_SECONDS
     except ValueError:  # a date: as good as no number for a load
         return RETRY_SECONDS
-
-
-def raise_file_limit(wanted: int) -> None:
-    """Allow this process at least ``wanted`` open sockets, as far as the system lets it."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

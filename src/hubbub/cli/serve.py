@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 COLLECT_AFTER = (50_000, 20, 10)
 """Objects until a collection of the youngest, and such collections until one of the next older."""
 SWITCH_S = 0.0005
+FILES_OF_A_STREAM = 2
+"""Its client's connection, and with some engines one to the engine."""
+OTHER_FILES = 1024
 
 
 def serve(
@@ -69,6 +72,9 @@ def serve(
 
 def run(settings: Settings) -> None:
     """Serve with these settings until SIGINT or SIGTERM."""
+    from hubbub.runtime.open_files import raise_file_limit
+
+    raise_file_limit(FILES_OF_A_STREAM * settings.limits.max_streams + OTHER_FILES)
     try:
         import uvloop  # not on Windows
     except ImportError:
