@@ -330,6 +330,37 @@ async def test_what_is_decided_during_the_last_commit_is_written_too(tmp_path: P
     assert shards(tmp_path / "slow") == shards(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("flags", [(), ("--prompts",)])
+async def test_a_preview_shows_what_is_decided_yet(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    async with engine() as url:
+        recipe = write_recipe(tmp_path, every=10)
+        code, out, err = await corpus("preview", str(recipe), "--n", "25", "--engine", url, *flags)
+    assert code == 0, err
+    assert "20 of 25 work items" in err
+    assert out.count("--- item") == 20
+
+
+async def test_a_preview_that_fails_tells_one_fault_once(tmp_path: Path) -> None:
+    async def answer(_number: int, body: dict[str, Any]) -> web.Response:
+        return completion(story(body), model="stranger")
+
+    async with Odd(answer).serving() as url:
+        code, _, err = await corpus("preview", str(write_recipe(tmp_path)), "--n", "4", "--engine", url)
+    assert code == 2
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["cities", "hubbub"]
+
+
+async def test_an_item_that_asks_nothing_is_given_up(tmp_path: Path) -> None:
+    """Its steps are all left out by their conditions; the others make the corpus."""
+    recipe = write_recipe(tmp_path, target="10KB")
+    recipe.write_text(recipe.read_text().replace('name = "story"', 'name = "story"\nwhen = "city != \'Псков\'"'))
+    async with engine() as url:
+        outcome = await in_process(recipe, tmp_path / "out", url)
+    assert outcome.state is State.FINISHED
+    assert counters(tmp_path / "out")["failed:empty"] > 0
+    assert not verify(tmp_path / "out").faults
+
+
 # People ---------------------------------------------------------------------------------------------------------------
 
 

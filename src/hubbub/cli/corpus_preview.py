@@ -20,6 +20,7 @@ from hubbub.corpus.client import Endpoint, EndpointConfig
 from hubbub.corpus.items import Items, Said
 from hubbub.corpus.judge import Judge, Verdict
 from hubbub.corpus.recipe import Recipe, Unit
+from hubbub.corpus.steering import LAG
 from hubbub.planner.requests import plan_request
 from hubbub.settings import Settings
 
@@ -32,6 +33,11 @@ def preview(
 ) -> None:
     """Raises ConfigError, EngineUnavailable, RequestFault."""
     items = Items(recipe)
+    if n > (most := LAG * recipe.epoch):
+        typer.echo(
+            f"{most} of {n} work items: what those behind ask is decided by the first (steering.every)", err=True
+        )
+        n = most
     if prompts_only:
         for index in range(n):
             call = items.first_call(items.item(index))
@@ -57,12 +63,17 @@ async def _answered(recipe: Recipe, items: Items, n: int, engine: str | None, se
     ):
         typer.echo(f"{recipe.name}: {n} work items by {endpoint.served.model}", err=True)
         asked = [asyncio.create_task(_ask(items, endpoint, index, seen)) for index in range(n)]
-        for index, task in enumerate(asked):
-            said = await task
-            item = items.item(index)
-            call = items.first_call(item)
-            _show_prompt(index, call.messages if call else ())
-            _show_answer(judge.consider(item, said) if said else judge.give_up(index, "unusable"), said, seen)
+        try:
+            for index, task in enumerate(asked):
+                said = await task
+                item = items.item(index)
+                call = items.first_call(item)
+                _show_prompt(index, call.messages if call else ())
+                _show_answer(judge.consider(item, said) if said else judge.give_up(index, "unusable"), said, seen)
+        finally:  # one fault is told; what else was asked is of no use then
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
     typer.echo("---")
     for line in takes(recipe, seen, endpoint.served.model):
         typer.echo(line)

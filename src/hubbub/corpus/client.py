@@ -365,6 +365,8 @@ def _json(said: bytes) -> Any:
 
 
 def _reason(fault: BaseException) -> str:
+    if isinstance(fault, aiohttp.InvalidURL):
+        return "that is no address"
     if isinstance(fault, aiohttp.ClientConnectorError):
         return f"cannot connect ({fault.os_error.strerror or fault.os_error})"
     return str(fault) or type(fault).__name__
