@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -224,9 +225,15 @@ async def test_a_full_disk_stops_clearly_and_the_run_goes_on_when_there_is_room(
             assert b"disk" in err
             assert b"Traceback" not in err
             if mounted:
+                with (place / "rest").open("wb", buffering=0) as rest, contextlib.suppress(OSError):
+                    while rest.write(bytes(1024)):
+                        pass
+                code, said, told = await corpus("status", str(place / "out"))
+                assert (code, "cut off" in said or "failed" in said) == (0, True), told
                 subprocess.run(["mount", "-o", "remount,size=30m", str(place)], check=True)
             assert not verify(place / "out").faults
             assert done_items(place / "out") > 0
+            (place / "rest").unlink(missing_ok=True)
             assert (await run(recipe, place / "out", url))[0] == 0
             assert (await run(recipe, tmp_path / "whole", url))[0] == 0
         assert shards(place / "out") == shards(tmp_path / "whole")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,14 @@ def test_lines_are_told_behind_long_values() -> None:
     with pytest.raises(RecipeError) as caught:
         recipe(text)
     assert [problem.line for problem in caught.value.problems] == [text[: text.index("wrong")].count("\n") + 1]
+
+
+def test_many_columns_are_read_at_once() -> None:
+    """The server reads recipes of guests."""
+    columns = "".join(f'[columns.c{number}]\nvalues = ["a"]\n' for number in range(4000))
+    began = time.process_time()
+    assert len(recipe(HEAD + STEP + TOPICS + columns).columns) == 4001
+    assert time.process_time() - began < 10
 
 
 def test_windows_files_and_a_single_step_are_read(tmp_path: Path) -> None:

@@ -19,12 +19,15 @@ from hubbub.corpus.templates import TemplateFault, compiled, condition, line_of,
 RESERVED = frozenset({"index", "cluster", "title", "links", "rows", "count", "range", "loop", "text"})
 """Names a prompt has anyway."""
 KINDS = ("values", "int", "float", "file", "personas", "tree", "expr")
+_WIDEST_FIRST = (Per.CLUSTER, Per.RECORD, Per.TEXT)
+"""A column reads those that are drawn as often as itself, or less."""
 MAX_SEED_BYTES = 1_000_000_000
 
 
 def read_columns(table: Table, folder: Path) -> tuple[Column, ...]:
     """The columns in the file's order. ``folder``: where the names of seed files start."""
     columns: list[Column] = []
+    visible = {per: {"index", "cluster"} for per in Per}
     for name, given in table.values.items():
         table.raw(name)
         path = (*table.path, name)
@@ -33,14 +36,17 @@ def read_columns(table: Table, folder: Path) -> tuple[Column, ...]:
             continue
         if not name.isidentifier() or name in RESERVED:
             table.wrong(name, "cannot be a column's name: a prompt has its own, or it is no plain word; choose another")
-        columns.append(_column(name, Table(given, path, table.notes), columns, folder))
+        column = _column(name, Table(given, path, table.notes), visible, folder)
+        columns.append(column)
+        for per in _WIDEST_FIRST[_WIDEST_FIRST.index(column.per) :]:
+            visible[per].add(name)
     return tuple(columns)
 
 
-def _column(name: str, table: Table, before: list[Column], folder: Path) -> Column:
+def _column(name: str, table: Table, before: Mapping[Per, set[str]], folder: Path) -> Column:
+    """``before``: what a column that is drawn for each of these may read."""
     per = Per(table.one_of("per", Per, Per.RECORD))
-    known = {column.name for column in before} | {"index", "cluster"}
-    visible = {"index", "cluster"} | {column.name for column in before if _sees(per, column.per)}
+    visible, known = before[per], before[_WIDEST_FIRST[-1]]
     cases = []
     for case in table.tables("case"):
         test = case.text("if", needed="write the test, like if = \"style == 'tale'\"")
@@ -55,11 +61,6 @@ def _column(name: str, table: Table, before: list[Column], folder: Path) -> Colu
         table.wrong("each", "takes every value in turn, so weights have no meaning; leave one of them out")
     table.done()
     return Column(name, source, tuple(cases), per, each)
-
-
-def _sees(per: Per, other: Per) -> bool:
-    wider = [Per.CLUSTER, Per.RECORD, Per.TEXT]
-    return wider.index(other) <= wider.index(per)
 
 
 def _source(table: Table, visible: set[str], known: set[str], folder: Path) -> Source:

@@ -93,6 +93,8 @@ def is_running(folder: Path) -> bool:
         locked(path).close()
     except Conflict:
         return True
+    except StorageError:  # no room, or no leave, to take a lock that nobody holds
+        return False
     return False
 
 
