@@ -146,6 +146,16 @@ async def test_a_schema_that_cannot_be_compiled_harms_nobody(engine: Running) ->
     assert (await running)["usage"]["completion_tokens"] == 60
 
 
+async def test_a_schema_that_would_take_long_to_compile_is_refused_at_once(engine: Running) -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(200):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    async with asyncio.timeout(5):
+        answer = await engine.chat("x", 400, response_format=form)
+    assert (answer["error"]["param"], "nested" in answer["error"]["message"]) == ("response_format", True)
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "code", "param"),
     [
