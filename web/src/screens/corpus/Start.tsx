@@ -69,10 +69,11 @@ export default function Start(): JSX.Element {
   // The check is of the newest text; an older answer is dropped.
   createEffect(
     on([text, amountTold], ([now, told]) => {
+      // From here on what was found is of another text.
+      setChecking(now.trim() !== "");
       if (!now.trim()) return;
       let gone = false;
       const timer = window.setTimeout(() => {
-        setChecking(true);
         checkRecipe(now, told).then(
           (found) => {
             if (gone) return;
