@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass, field, replace
 
 from hubbub.core.types import (
     Answer,
@@ -116,11 +115,15 @@ def check_stream(ledger: Ledger, reader: Reader, answer: Answer) -> None:
         ledger.blame("doubled", f"{reader.answer} ended {ends} times, for its reader {reader.terminals} times")
 
 
-def at_the_seam(answer: Answer, sampling: Sampling) -> bool:
+def at_the_seam(answer: Answer, request: Request, pieces: tuple[str, ...], voice: Voice) -> bool:
     """Whether its last token was said but for the stop text within, and the kill came before that end: no token is
     left to find the stop again, so that it ends by its length, which is as true."""
-    spent = answer.usage.output_tokens >= (sampling.max_tokens or inf)
-    return bool(sampling.stop) and spent and answer.finish is FinishReason.LENGTH
+    if answer.finish is not FinishReason.LENGTH or answer.usage.output_tokens != request.sampling.max_tokens:
+        return False
+    whole = speech_of(
+        parse_body(chat_body(replace(request, sampling=replace(request.sampling, stop=())))), voice
+    ).pieces
+    return len(whole) == len(pieces) and whole[:-1] == pieces[:-1] and whole[-1] != pieces[-1]
 
 
 async def check_text(ledger: Ledger, reader: Reader, answer: Answer, kept: MemoryStore, voice: Voice) -> None:
@@ -138,7 +141,7 @@ async def check_text(ledger: Ledger, reader: Reader, answer: Answer, kept: Memor
             ledger.blame("lost" if len(text) < len(wanted) else "doubled", f"{answer.id} says {text!r}, not {wanted!r}")
         elif not 0 <= answer.usage.output_tokens - len(speech.pieces) <= (SEAMS if reader.sampling.stop else 0):
             ledger.blame("lost", f"{answer.id} has {answer.usage.output_tokens} tokens, not {len(speech.pieces)}")
-        elif answer.finish is not speech.finish and not at_the_seam(answer, reader.sampling):
+        elif answer.finish is not speech.finish and not at_the_seam(answer, request, speech.pieces, voice):
             ledger.blame("lost", f"{answer.id} ended by {answer.finish}, not {speech.finish}")
     elif not wanted.startswith(text):
         ledger.blame("doubled", f"{answer.id} says {text!r}, which does not begin {wanted!r}")

@@ -171,3 +171,9 @@ def test_what_is_not_asked_for_is_what_the_makers_advise(
     path = tmp_path / "tiny.gguf"
     write_tiny(path, Shape("qwen3", len(TOKENS)), {**TOKENIZER, **header})
     assert read_model_info(path).defaults == told
+
+
+def test_without_split_fuse_there_is_no_prefix_cache() -> None:
+    """The pipeline then shares blocks without copying them."""
+    assert derive(info(), Wishes(), free=24 * GIB).prefix_cache
+    assert not derive(info(), Wishes(split_fuse=False), free=24 * GIB).prefix_cache

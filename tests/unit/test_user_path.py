@@ -9,6 +9,7 @@ import pytest
 from hubbub.core.errors import ConfigError, NotFound
 from hubbub.engines.models import resolve_model
 from hubbub.planner.modelfiles import load_model
+from hubbub.planner.tokens import sample_size
 from hubbub.user_path import home, user_path
 
 
@@ -27,6 +28,12 @@ def test_what_cannot_be_one_names_the_option(text: str, why: str) -> None:
             look()
         assert caught.value.param == "model"
         assert len(caught.value.message) < 200
+
+
+def test_a_sample_is_read_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.txt").write_text("The words of somebody's own. " * 50)
+    assert sample_size(Path("~/own.txt"), "qwen").bytes_per_token.value > 1
 
 
 def test_a_file_in_a_file_is_not_there(tmp_path: Path) -> None:

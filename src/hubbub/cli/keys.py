@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from hubbub.core.quota import LIMIT_MOST
+
 if TYPE_CHECKING:
     from hubbub.core.keys import Key
     from hubbub.ports import KeyStore
@@ -26,9 +28,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="The key's id (key_...), or its label if no other key has the same.")]
 
 SPANS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-COUNT_MOST = 2**53
-"""``core.quota.LIMIT_MOST``, which is not loaded for a page of help."""
 COLUMNS = ("id", "key", "user", "label", "scopes", "state", "created", "used", "expires")
+
+
+def _limit(help: str) -> Any:
+    return typer.Option(min=0, max=LIMIT_MOST, help=help)
 
 
 @app.command()
@@ -39,18 +43,10 @@ def create(
         str, typer.Option(help="Of chat, bulk, read, admin; comma-separated. chat and bulk hold read.")
     ] = "chat,bulk",
     expires: Annotated[str | None, typer.Option(help="When it ends to open: 12h, 30d, 8w [never].")] = None,
-    requests_per_minute: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MOST, help="0: any number [quota's].")
-    ] = None,
-    tokens_per_minute: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MOST, help="Input and output; 0: any [quota's].")
-    ] = None,
-    tokens_per_day: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MOST, help="Input and output; 0: any [quota's].")
-    ] = None,
-    parallel_chats: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MOST, help="Answered at once; 0: any [quota's].")
-    ] = None,
+    requests_per_minute: Annotated[int | None, _limit("0: any number [quota's].")] = None,
+    tokens_per_minute: Annotated[int | None, _limit("Input and output; 0: any [quota's].")] = None,
+    tokens_per_day: Annotated[int | None, _limit("Input and output; 0: any [quota's].")] = None,
+    parallel_chats: Annotated[int | None, _limit("Answered at once; 0: any [quota's].")] = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,

@@ -22,6 +22,7 @@ SWITCH_S = 0.0005
 FILES_OF_A_STREAM = 2
 """Its client's connection, and with some engines one to the engine."""
 OTHER_FILES = 1024
+"""The store's, the page's, what is asked of engines, and connections without a stream."""
 
 
 def serve(

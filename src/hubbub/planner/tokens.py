@@ -71,7 +71,8 @@ def sample_size(sample: Path, tokenizer: str) -> TextSize:
 
     Raises NotFound for a file that is not there, BadRequest for an empty one or an unknown tokenizer.
     """
-    if not user_path(sample, "sample").is_file():
+    sample = user_path(sample, "sample")
+    if not sample.is_file():
         raise NotFound(f"sample: there is no file {sample}", param="sample")
     raw = sample.read_bytes()[:4_000_000]
     text = raw.decode("utf-8", "ignore")
