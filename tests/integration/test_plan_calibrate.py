@@ -15,13 +15,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from hubbub.core.errors import BadRequest, EngineUnavailable
-from hubbub.planner.calibrate import Point, measure, points
+from hubbub.planner.calibrate import Point, measure, middle, points
 from hubbub.planner.calibration import Sample, apply, calibrated, expected, fit_factors, keep, recall
 from hubbub.planner.cases import Work
 from hubbub.planner.closed_forms import figure
 from hubbub.planner.detect import best_seen
 from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.step_time import Steps, table_of
+
+CACHED = 30
 
 
 @asynccontextmanager
@@ -35,7 +37,11 @@ async def engine(step_s: float, first_s: float) -> AsyncIterator[str]:
             await asyncio.sleep(step_s)
             chunk = json.dumps({"choices": [{"delta": {"content": "a"}}]})
             await response.write(f"data: {chunk}\n\n".encode())
-        usage = {"prompt_tokens": len(body["messages"][0]["content"].split()), "completion_tokens": body["max_tokens"]}
+        usage = {
+            "prompt_tokens": len(body["messages"][0]["content"].split()) + CACHED,
+            "completion_tokens": body["max_tokens"],
+            "prompt_tokens_details": {"cached_tokens": CACHED},
+        }
         await response.write(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n".encode())
         return response
 
@@ -60,10 +66,18 @@ async def test_points_are_measured_as_the_engine_paces_them() -> None:
         samples = await measure(f"{url}v1", "m", [Point(1, 16, 10), Point(4, 32, 10)], told.append)
     assert [s.streams for s in samples] == [1, 4]
     assert samples[0].tokens_out == 10
+    assert 0 < samples[0].tokens_in < CACHED, "what the prefix cache knew is not read"
     assert samples[0].ttft_s > 0.055
     assert samples[0].itl_s > 0.0095
     assert told[0].startswith("1/2: 1 streams")
     assert len([line for line in told if line.startswith("2/2")]) == 3
+
+
+def test_of_several_measurements_the_median_counts() -> None:
+    """A machine that others share is as often too fast for a moment as it is too slow."""
+    rounds = [Sample(4, 30, 10, 0.2, 0.01, 90), Sample(4, 30, 10, 0.3, 0.02, 50), Sample(4, 60, 10, 0.9, 0.03, 40)]
+    assert middle(rounds) == Sample(4, 30, 10, 0.3, 0.02, 50)
+    assert middle(rounds[:2]) == Sample(4, 30, 10, 0.25, 0.015, 70)
 
 
 async def test_an_engine_that_refuses_or_is_not_there_is_an_error_with_its_words() -> None:

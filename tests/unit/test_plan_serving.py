@@ -39,6 +39,19 @@ def test_one_client_never_waits() -> None:
     assert told(work, "ttft_ms_mean") == pytest.approx([1e3 * alone], rel=0.02)
 
 
+def test_a_prompt_beside_sequences_hides_the_reading_of_weights_and_no_arithmetic() -> None:
+    """On a CPU a step of many sequences is bound by arithmetic, as their prompts are: the two add up."""
+    case = make_setup("SmolLM2-135M", "CPU", quant="Q4_1", engine="openvino").case(Work("closed", 100, 100, 200))
+    model = StepModel(table_of([case]), make_setup("SmolLM2-135M", "CPU").model.values([case]), 200)
+    prompt = model.prompt(100)
+    assert model.mixed(200, 0, prompt, 0) - model.decode(200, 0) == pytest.approx(prompt, rel=0.05)
+    card = StepModel(
+        table_of([SETUP.case(Work("closed", 100, 100))]), SETUP.model.values([SETUP.case(Work("closed", 100, 100))]), 4
+    )
+    prompt = card.prompt(20)
+    assert card.mixed(1, 0, prompt, 0) - card.decode(1, 0) < prompt / 4
+
+
 def test_an_engine_asked_too_much_serves_what_it_can_and_its_queue_grows() -> None:
     easy = told(Work("rate", 1000, 200, rate=1), "output_tok_s_total", "ttft_ms_mean", "tpot_ms_mean")
     much = told(Work("rate", 1000, 200, rate=40), "output_tok_s_total", "ttft_ms_mean", "tpot_ms_mean")

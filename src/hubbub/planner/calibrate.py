@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import aiohttp
@@ -57,7 +58,8 @@ def _prompt(tokens: int, salt: str) -> str:
 async def _stream(
     session: aiohttp.ClientSession, url: str, model: str, point: Point, salt: str, extra: dict[str, Any]
 ) -> tuple[float, ...]:
-    """Seconds to the first token and to the last, tokens in and out of one request."""
+    """Seconds to the first token and to the last, tokens in and out of one request. In: those that had to be read,
+    without what the prefix cache knew (a template's own beginning, which no prompt can be without)."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": _prompt(point.tokens_in, salt)}],
@@ -78,8 +80,10 @@ async def _stream(
                 continue
             event = json.loads(line[5:])
             if event.get("usage"):
-                tokens_in = float(event["usage"].get("prompt_tokens") or tokens_in)
-                tokens_out = float(event["usage"].get("completion_tokens") or 0)
+                usage = event["usage"]
+                cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+                tokens_in = float(usage.get("prompt_tokens") or tokens_in) - cached
+                tokens_out = float(usage.get("completion_tokens") or 0)
             delta = (event.get("choices") or [{}])[0].get("delta") or {}
             if delta.get("content"):
                 pieces += 1
@@ -92,23 +96,23 @@ async def _stream(
 
 async def measure(url: str, model: str, plan: Sequence[Point], tell: Callable[[str], None]) -> list[Sample]:
     """Run the points, at most ``TIMEOUT_S`` in all (later ones are left out), again while there is time for all of
-    them; the best of each counts, because what disturbs a measurement only ever slows it. Raises EngineUnavailable."""
+    them; the median of each counts: a machine that others share is at times faster and at times slower than it mostly
+    is. Raises EngineUnavailable."""
     begin = time.perf_counter()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=5)
     try:
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
             extra = await _warm(session, url, model)
-            best = await _round(session, url, model, plan, tell, extra, begin + TIMEOUT_S - 10)
+            rounds = [await _round(session, url, model, plan, tell, extra, begin + TIMEOUT_S - 10)]
             for turn in range(1, ROUNDS):
                 spent = time.perf_counter() - begin
-                if len(best) < len(plan) or spent * (turn + 1) / turn > TIMEOUT_S - 15:
+                if len(rounds[0]) < len(plan) or spent * (turn + 1) / turn > TIMEOUT_S - 15:
                     break
-                tell(f"once more, to leave out what disturbed it ({turn + 1} of {ROUNDS})")
-                again = await _round(session, url, model, plan, tell, extra, begin + TIMEOUT_S - 10)
-                best = [_better(a, b) for a, b in zip(best, again, strict=False)] + best[len(again) :]
+                tell(f"once more, to tell what is usual from what disturbed it ({turn + 1} of {ROUNDS})")
+                rounds.append(await _round(session, url, model, plan, tell, extra, begin + TIMEOUT_S - 10))
     except (aiohttp.ClientError, TimeoutError) as error:
         raise EngineUnavailable(f"url: no engine answers at {url}: {error}", param="url") from error
-    return best
+    return [middle([found[i] for found in rounds if i < len(found)]) for i in range(len(rounds[0]))]
 
 
 async def measure_once(url: str, point: Point, model: str = "", timeout_s: float = TIMEOUT_S) -> Sample:
@@ -152,8 +156,10 @@ async def _round(
     return samples
 
 
-def _better(a: Sample, b: Sample) -> Sample:
-    return replace(a, ttft_s=min(a.ttft_s, b.ttft_s), itl_s=min(a.itl_s, b.itl_s), rate=max(a.rate, b.rate))
+def middle(samples: Sequence[Sample]) -> Sample:
+    """One point measured several times: the median of each of its figures."""
+    streams, *figures = zip(*map(astuple, samples), strict=True)
+    return Sample(streams[0], *map(statistics.median, figures))
 
 
 async def _warm(session: aiohttp.ClientSession, url: str, model: str) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Fit the planner to the published measurements and say how well it does: ``python -m hubbub.planner.fit``.
 
+With ``--correction`` the coefficients stay, and only the correction by neighbours is made anew: for a change of the
+simulator that moves single rows.
+
 One fit of all rows (``problem.py``) gives the coefficients that are shipped. Held-out errors come from five cross
 validations: rows at random, (model, card) groups, models, sets and cards left out. Each fits coefficients and keeps the
 residuals of its own training rows for the correction by neighbours (``residuals.py``), so that nothing of a row left
@@ -23,10 +26,10 @@ import numpy as np
 
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
 from hubbub.planner.closed_forms import roofline
-from hubbub.planner.coefficients import Coefficients, look_up, metric_class
+from hubbub.planner.coefficients import Coefficients, alike, bundled, look_up, metric_class
 from hubbub.planner.footprint import memory_figure
 from hubbub.planner.problem import Data, corrected, errors_of, load, predicted, read_published
-from hubbub.planner.residuals import packed
+from hubbub.planner.residuals import of_rows, packed
 from hubbub.planner.step_time import Floats
 
 
@@ -180,14 +183,25 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
     return replace(whole, bands=bands, report=report)
 
 
+def left_by(model: Coefficients, data: Data) -> Coefficients:
+    """The same coefficients with the correction made anew: what the simulator of now leaves of the rows."""
+    plain = replace(model, rows=None)
+    return replace(model, rows=of_rows(data.cases, [alike(c.metric) for c in data.cases], errors_of(data, plain)))
+
+
 def main() -> None:
     def tell(line: str) -> None:
         sys.stderr.write(line + "\n")
 
     named = [a for a in sys.argv[1:] if not a.startswith("--")]
     rows = list(csv.DictReader(io.StringIO(Path(named[0]).read_text("utf-8")))) if named else read_published()
-    result = run(rows, tell, quick="--quick" in sys.argv)
     folder = Path(__file__).parent / "data"
+    if "--correction" in sys.argv:
+        result = left_by(bundled(), load(rows))
+        assert result.rows is not None
+        (folder / "residuals.npz").write_bytes(packed(result.rows))
+        return
+    result = run(rows, tell, quick="--quick" in sys.argv)
     known = {kind: sorted(names) for kind, names in result.known.items()}
     written = {"effects": result.effects, "bands": result.bands, "known": known, "report": result.report}
     (folder / "coefficients.json").write_text(json.dumps(written, indent=0, sort_keys=True) + "\n", "utf-8")

@@ -151,12 +151,13 @@ class StepModel:
         steps = Steps(table, {name: np.repeat(value, most) for name, value in values.items()})
         scale = float(values["scale"][0])
         batch = np.arange(1, most + 1, dtype=float)
-        weights = steps.linear(batch)
+        linear = steps.linear(batch)
         per_byte = float(values["kv"][0] / single.bandwidth[0]) * scale
-        rest = steps.decode(batch, np.zeros(most)) - weights
-        self.weights: list[float] = (weights * scale).tolist()
-        self.rest: list[float] = (rest * scale).tolist()
-        self.base: list[float] = ((weights + rest) * scale).tolist()
+        base = steps.decode(batch, np.zeros(most))
+        self.reading: list[float] = (steps.reading(batch) * scale).tolist()
+        self.arithmetic: list[float] = (steps.arithmetic(batch) * scale).tolist()
+        self.rest: list[float] = ((base - linear) * scale).tolist()
+        self.base: list[float] = (base * scale).tolist()
         self.window = int(single.window[0]) if single.kv_window[0] else 0
         self.kv_s = float(single.kv_full[0]) * per_byte
         self.window_kv_s = float(single.kv_window[0]) * per_byte
@@ -180,12 +181,12 @@ class StepModel:
         """One step; ``tokens`` is the sum of all contexts."""
         return self.base[min(sequences, self.most) - 1] + self._context(sequences, tokens)
 
-    def mixed(self, sequences: int, tokens: float, arithmetic: float, prompts: int) -> float:
-        """A step of ``sequences`` that decode, with ``arithmetic`` seconds of prompt beside, of which ``prompts`` end.
-        The weights are read once for both: the reading hides behind the arithmetic."""
+    def mixed(self, sequences: int, tokens: float, prompt: float, prompts: int) -> float:
+        """A step of ``sequences`` that decode, with ``prompt`` seconds of arithmetic beside, of which ``prompts`` end.
+        The weights are read once for both, and the reading hides behind the arithmetic of both."""
         at = min(max(sequences, 1), self.most) - 1
-        read = self.weights[at]
-        linear: float = (read * read * read + arithmetic * arithmetic * arithmetic) ** (1 / 3)
+        read, compute = self.reading[at], prompt + (self.arithmetic[at] if sequences else 0.0)
+        linear: float = (read * read * read + compute * compute * compute) ** (1 / 3)
         return linear + self.rest[at] + prompts * self.serial_s + self._context(sequences, tokens)
 
     def run(self, sequences: int, tokens: float, steps: int) -> float:

@@ -255,13 +255,18 @@ class Steps:
         steady = t.layers * c["layer_us"] * 1e-6 + c["step_ms"] * 1e-3 + t.hops * c["hop_us"] * 1e-6
         return steady + drafts + t.loops * LOOP_S
 
+    def reading(self, sequences: Floats) -> Floats:
+        """Seconds in which a decode step's weights are read."""
+        return self.c["weights"] * self.weights_read(sequences * self.t.verify) / self.t.bandwidth
+
+    def arithmetic(self, sequences: Floats) -> Floats:
+        """Seconds in which a decode step's matrix products are computed."""
+        rows = np.maximum(sequences * self.t.verify, self.t.tile)
+        return self.c["compute"] * self.t.flops_token * rows / self.t.decode_flops
+
     def linear(self, sequences: Floats) -> Floats:
         """Seconds of a decode step's matrix products: reading the weights or the arithmetic, whichever is longer."""
-        t, c = self.t, self.c
-        rows = sequences * t.verify
-        memory = c["weights"] * self.weights_read(rows) / t.bandwidth
-        compute = c["compute"] * t.flops_token * np.maximum(rows, t.tile) / t.decode_flops
-        return self._smooth_max(memory, compute)
+        return self._smooth_max(self.reading(sequences), self.arithmetic(sequences))
 
     def decode(self, sequences: Floats, context: Floats) -> Floats:
         """Seconds of a step that gives each of ``sequences`` one token (``accept`` of them, where it speculates) at a
