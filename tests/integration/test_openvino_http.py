@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -124,6 +125,10 @@ async def test_going_on_with_an_answer(engine: Running) -> None:
     assert refused["error"]["param"] == "continue_final_message"
 
 
+def json_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
 async def test_json_of_a_schema(engine: Running) -> None:
     schema = {
         "type": "object",
@@ -131,8 +136,9 @@ async def test_json_of_a_schema(engine: Running) -> None:
         "required": ["name", "age"],
         "additionalProperties": False,
     }
-    form = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
-    answer = await engine.chat("Give me a person as JSON.", response_format=form, temperature=0, max_tokens=200)
+    answer = await engine.chat(
+        "Give me a person as JSON.", response_format=json_schema(schema), temperature=0, max_tokens=200
+    )
     assert set(json.loads(answer["choices"][0]["message"]["content"])) == {"name", "age"}
 
 
@@ -140,20 +146,26 @@ async def test_a_schema_that_cannot_be_compiled_harms_nobody(engine: Running) ->
     """The pipeline by itself is stuck for good after one of these."""
     running = asyncio.create_task(engine.chat(STORY, temperature=0, max_tokens=60))
     for schema in ({"type": "nonsense"}, {"$ref": "#/nope"}, {"type": "string", "pattern": "("}):
-        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-        answer = await engine.chat("x", 400, response_format=form)
+        answer = await engine.chat("x", 400, response_format=json_schema(schema))
         assert answer["error"]["param"] == "response_format"
     assert (await running)["usage"]["completion_tokens"] == 60
 
 
-async def test_a_schema_that_would_take_long_to_compile_is_refused_at_once(engine: Running) -> None:
+def nested(depth: int) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
-    for _ in range(200):
+    for _ in range(depth):
         schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    async with asyncio.timeout(5):
-        answer = await engine.chat("x", 400, response_format=form)
-    assert (answer["error"]["param"], "nested" in answer["error"]["message"]) == ("response_format", True)
+    return schema
+
+
+async def test_a_schema_that_takes_long_to_compile_is_refused_and_keeps_nobody_waiting(engine: Running) -> None:
+    slow = asyncio.create_task(engine.chat("x", 400, response_format=json_schema(nested(400))))
+    assert (await engine.chat("x", max_tokens=1))["usage"]["completion_tokens"] == 1
+    assert not slow.done()
+    error = (await slow)["error"]
+    assert (error["param"], "processor time" in error["message"]) == ("response_format", True)
+    answer = await engine.chat("x", response_format=json_schema({"type": "boolean"}), temperature=0)
+    assert json.loads(answer["choices"][0]["message"]["content"]) in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -257,4 +269,34 @@ async def test_a_closed_connection_cancels_what_it_carried(engine: Running) -> N
     adapter.submit(request(1, 5000), lambda number, chunk: spoke.set())
     await spoke.wait()
     await adapter.close()
+    await engine.idle()
+
+
+async def test_a_schema_that_is_being_tried_can_be_cancelled(engine: Running) -> None:
+    """Over frames: whoever waits for the compiler is told at once, and may use the same id again."""
+    adapter = FramesEngine(EngineId("e"), lambda: engine.url)
+    ends: asyncio.Queue[Chunk] = asyncio.Queue()
+
+    def sink(number: RequestId, chunk: Chunk) -> None:
+        if chunk.last:
+            ends.put_nowait(chunk)
+
+    def ask(schema: dict[str, Any]) -> None:
+        sampling = Sampling(max_tokens=20, response_format=json_schema(schema))
+        adapter.submit(replace(request(1, 20), sampling=sampling), sink)
+
+    await adapter.start()
+    try:
+        ask(nested(401))
+        await engine.get("/health")
+        adapter.cancel(RequestId("r1"))
+        assert (await ends.get()).finish is FinishReason.CANCELLED
+        ask({"type": "string", "enum": ["yes"]})
+        assert (await ends.get()).finish is FinishReason.STOP
+        ask({"type": "nonsense"})
+        error = (await ends.get()).error
+        assert error is not None
+        assert error.param == "response_format"
+    finally:
+        await adapter.close()
     await engine.idle()

@@ -21,7 +21,7 @@ from hubbub.engines.frames import (
     piece_of,
 )
 from hubbub.engines.openvino_server.body import parse_body
-from hubbub.engines.openvino_server.service import Service
+from hubbub.engines.openvino_server.service import Job, Service
 
 
 async def frames(request: web.Request, service: Service) -> web.WebSocketResponse:
@@ -44,10 +44,12 @@ async def frames(request: web.Request, service: Service) -> web.WebSocketRespons
 
 
 class _Connection:
-    """``_numbers``: the requests of this client that have not ended, by its own ids. ``_pieces``: said, not sent."""
+    """A request of this client that has not ended is, by its own id, in one of ``_vetted`` (its grammar is being tried)
+    and ``_numbers`` (the service has it). ``_pieces``: said, not sent."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._vetted: dict[str, asyncio.Task[None]] = {}
         self._numbers: dict[str, int] = {}
         self._pieces: list[Piece] = []
         self._wake = asyncio.Event()
@@ -59,20 +61,46 @@ class _Connection:
             return  # without an id there is nobody to tell
         if isinstance(op, Submit):
             self._submit(op)
-        elif isinstance(op, Cancel) and (number := self._numbers.pop(op.id, None)) is not None:
-            self._service.cancel(number)
+        elif isinstance(op, Cancel) and self._take_out(op.id):
             self._say(op.id, Chunk(finish=FinishReason.CANCELLED))
             self._wake.set()
 
     def _submit(self, op: Submit) -> None:
         try:
-            if op.id in self._numbers:
+            if op.id in self._numbers or op.id in self._vetted:
                 raise BadRequest(f"id: {op.id!r} is already in flight on this connection", param="id")
             job = self._service.prepare(parse_body(op.body))
-            self._numbers[op.id] = self._service.submit(job, partial(self._say, op.id))
+            if job.constrained:
+                self._vetted[op.id] = asyncio.create_task(self._vet(op.id, job))
+            else:
+                self._start(op.id, job)
         except HubbubError as error:
-            self._say(op.id, Chunk(error=error))
-            self._wake.set()
+            self._refuse(op.id, error)
+
+    async def _vet(self, wire_id: str, job: Job) -> None:
+        try:
+            await self._service.vet(job)
+            self._start(wire_id, job)
+        except HubbubError as error:
+            self._refuse(wire_id, error)
+        del self._vetted[wire_id]  # where it was cancelled, the one who did has done it
+
+    def _start(self, wire_id: str, job: Job) -> None:
+        self._numbers[wire_id] = self._service.submit(job, partial(self._say, wire_id))
+
+    def _refuse(self, wire_id: str, error: HubbubError) -> None:
+        self._say(wire_id, Chunk(error=error))
+        self._wake.set()
+
+    def _take_out(self, wire_id: str) -> bool:
+        """Stop it, wherever it is. False where it is nowhere."""
+        if (vetted := self._vetted.pop(wire_id, None)) is not None:
+            vetted.cancel()
+        elif (number := self._numbers.pop(wire_id, None)) is not None:
+            self._service.cancel(number)
+        else:
+            return False
+        return True
 
     def _say(self, wire_id: str, chunk: Chunk) -> None:
         self._pieces.append(piece_of(wire_id, chunk))
@@ -102,6 +130,5 @@ class _Connection:
                 return  # the reader sees the same end
 
     def close(self) -> None:
-        for number in self._numbers.values():
-            self._service.cancel(number)
-        self._numbers.clear()
+        for wire_id in (*self._vetted, *self._numbers):
+            self._take_out(wire_id)

@@ -1,110 +1,123 @@
-"""Is this grammar one that the engine can compile? Asked before the engine is, which would not survive the answer.
+"""Is this grammar one that the engine can compile, and soon? Asked before the engine is.
 
 A schema that xgrammar refuses makes ``pipeline.step()`` raise in the middle of a step, and every request of the
-pipeline is stuck from then on (seen in 2026.4.1). So each new grammar is first run through a pipeline of its own: one
-layer of 32 with random weights and the real vocabulary, 0.07 s to make and 0.03 s to ask.
+pipeline is stuck from then on (seen in 2026.4.1). And while it compiles one, no chat gets a token. So each new grammar
+is first compiled in a process of its own (``grammar_compiler``), which starts with the first one and is killed where it
+takes too long.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import tempfile
+import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import openvino
-import openvino_genai
+import psutil
 
-from hubbub.core.errors import BadRequest
-from hubbub.engines.openvino_server.tiny_gguf import Shape, write_tiny
+from hubbub.core.errors import BadRequest, EngineUnavailable
 
 REMEMBERED = 512
 MAX_BYTES = 256 << 10
-MAX_DEPTH = 96
-"""Lists and objects within each other. The engine says nothing to anybody while it compiles, which takes half a second
-at this depth and twenty seconds at three times of it."""
+COMPILE_S = 8.0
+"""Of processor time, on whatever threads, so that a busy machine refuses nobody. A usual schema takes 0.03 s, one with
+a text of at most 100 characters 1.7 s, of at most 300 or any more 5.5 s; objects 400 deep take 17 s."""
+WAIT_S = 20.0
+LOOK_S = 0.1
+START_S = 60.0
+LINE_BYTES = 1 << 20
 
 
 class GrammarChecker:
-    """``tokenizer``: the ``openvino_genai.Tokenizer`` of the model, ``vocabulary`` its number of tokens."""
+    """``model``: where its tokenizer is, ``vocabulary`` its number of tokens."""
 
-    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        self._tokenizer = tokenizer
-        self._vocabulary = vocabulary
-        self._pipeline: Any = None
+    def __init__(self, model: Path, vocabulary: int) -> None:
+        self._arguments = (str(model), str(vocabulary))
+        self._compiler: asyncio.subprocess.Process | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._verdicts: OrderedDict[str, str] = OrderedDict()
 
-    def check(self, grammar: str, param: str) -> None:
-        """Raises BadRequest naming ``param`` and what is wrong."""
+    async def check(self, grammar: str, param: str) -> None:
+        """Raises BadRequest naming ``param`` and what is wrong, EngineUnavailable where nothing can be asked."""
         if len(grammar) > MAX_BYTES:
             raise BadRequest(f"{param}: the schema is longer than {MAX_BYTES:,} characters", param=param)
-        if _depth(grammar) > MAX_DEPTH:
-            raise BadRequest(f"{param}: the schema is nested too deep for this engine; flatten it", param=param)
-        verdict = self._verdicts.get(grammar)
-        if verdict is None:
-            verdict = self._verdicts[grammar] = self._ask(grammar)
-            if len(self._verdicts) > REMEMBERED:
-                self._verdicts.popitem(last=False)
+        async with self._one_at_a_time:
+            if grammar not in self._verdicts:
+                self._verdicts[grammar] = await self._ask(grammar.encode())
+                if len(self._verdicts) > REMEMBERED:
+                    self._verdicts.popitem(last=False)
+            verdict = self._verdicts[grammar]
         if verdict:
             raise BadRequest(f"{param}: the schema cannot be compiled: {verdict}", param=param)
 
-    def _ask(self, grammar: str) -> str:
+    async def close(self) -> None:
+        compiler, self._compiler = self._compiler, None
+        if compiler is not None and compiler.returncode is None:
+            compiler.kill()
+            await compiler.wait()
+
+    async def _ask(self, grammar: bytes) -> str:
         """Empty when it compiles, else the reason."""
-        if self._pipeline is None:
-            self._pipeline = self._build()
-        constraint = openvino_genai.StructuredOutputConfig()
-        constraint.structural_tags_config = grammar
-        config = openvino_genai.GenerationConfig()
-        config.max_new_tokens = 1
-        config.structured_output_config = constraint
         try:
-            handle = self._pipeline.add_request(0, openvino.Tensor(np.array([[0]], dtype=np.int64)), config)
-            while self._pipeline.has_non_finished_requests():
-                self._pipeline.step()
-        except RuntimeError as fault:
-            self._pipeline = None
-            return _reason(str(fault))
-        del handle  # not before: a request without a handle is stopped
-        return ""
-
-    def _build(self) -> Any:
-        scheduler = openvino_genai.SchedulerConfig()
-        scheduler.num_kv_blocks = 4
-        scheduler.enable_prefix_caching = False
-        shape = Shape(
-            "llama",
-            self._vocabulary,
-            layers=1,
-            width=32,
-            heads=1,
-            kv_heads=1,
-            head_size=32,
-            feed_forward=32,
-            context=64,
-        )
-        with tempfile.TemporaryDirectory(prefix="hubbub-grammar-") as folder:
-            path = Path(folder) / "tiny.gguf"
-            write_tiny(path, shape, {})
-            return openvino_genai.ContinuousBatchingPipeline(
-                str(path), self._tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=1
+            compiler = self._compiler
+            if compiler is None or compiler.returncode is not None:
+                compiler = await self._start()
+            assert compiler.stdin is not None
+            compiler.stdin.write(len(grammar).to_bytes(4, "little") + grammar)
+            verdict = await self._verdict(compiler)
+        except TimeoutError:
+            verdict = (
+                f"it takes more than {COMPILE_S:g} s of processor time; nest less, make patterns and lists shorter"
             )
+            await self.close()
+        except BaseException:
+            await self.close()  # an answer that comes later would be taken for that of the next
+            raise
+        if verdict is None:
+            await self.close()
+            return "the compiler broke off; make it simpler"
+        return verdict
+
+    async def _verdict(self, compiler: asyncio.subprocess.Process) -> str | None:
+        """What it says in time, None where it has ended. Raises TimeoutError."""
+        began = _processor_s(compiler.pid)
+        answer = asyncio.create_task(_answer(compiler, WAIT_S))
+        try:
+            while not (await asyncio.wait([answer], timeout=LOOK_S))[0]:
+                if _processor_s(compiler.pid) - began > COMPILE_S:
+                    raise TimeoutError
+        finally:
+            answer.cancel()
+        return await answer
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "hubbub.engines.openvino_server.grammar_compiler", *self._arguments)
+        try:
+            compiler = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=LINE_BYTES)
+            self._compiler = compiler
+            ready = await _answer(compiler, START_S)
+        except (OSError, TimeoutError):
+            ready = None
+        if ready is None:
+            await self.close()
+            raise EngineUnavailable("the compiler of schemas does not start; the engine's log says why")
+        return compiler
 
 
-def _depth(grammar: str) -> int:
-    """How many lists and objects are within each other."""
-    deepest, level = -1, [json.loads(grammar)]
-    while level:
-        deepest += 1
-        inner: list[Any] = []
-        for value in level:
-            inner += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        level = inner
-    return deepest
+def _processor_s(pid: int) -> float:
+    """Seconds of processor time that the process has had; 0 where it has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
-def _reason(message: str) -> str:
-    """xgrammar's words without the path of the machine it was built on."""
-    line = next((line for line in message.splitlines() if line.strip()), message)
-    return line.rsplit(".cc:", 1)[-1].partition(": ")[2].strip() or line.strip()
+async def _answer(compiler: asyncio.subprocess.Process, seconds: float) -> str | None:
+    """The next line it says; None where it has ended. Raises TimeoutError."""
+    assert compiler.stdout is not None
+    async with asyncio.timeout(seconds):
+        line = await compiler.stdout.readline()
+    return None if not line else str(json.loads(line))

@@ -29,6 +29,7 @@ _encode = msgspec.json.encode
 def build_app(service: Service) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors])
     app[SERVICE] = service
+    app.on_cleanup.append(_close)
     app.router.add_post("/v1/chat/completions", chat_completions)
     app.router.add_get("/v1/models", models)
     app.router.add_get("/v1/models/{name:.+}", model)
@@ -38,6 +39,10 @@ def build_app(service: Service) -> web.Application:
     app.router.add_get("/metrics", metrics)
     app.router.add_get(FRAMES_PATH, lambda request: frames(request, request.app[SERVICE]))
     return app
+
+
+async def _close(app: web.Application) -> None:
+    await app[SERVICE].close()
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -74,6 +79,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     service = request.app[SERVICE]
     body = parse_body(await request.read())
     job = service.prepare(body)
+    await service.vet(job)
     queue: asyncio.Queue[Chunk] = asyncio.Queue()
     number = service.submit(job, queue.put_nowait)
     try:

@@ -40,12 +40,13 @@ ChunkSink = Callable[[Chunk], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request, ready for the stepper."""
+    """A request, ready for the stepper. ``constrained``: the field that a grammar of the sampler is of, or empty."""
 
     prompt: list[int]
     sampler: Sampler
     stops: Sequence[str]
     tools: bool
+    constrained: str = ""
 
 
 class _Flight:
@@ -96,7 +97,7 @@ class Service:
         self._sizing = sizing
         self._codec = codec
         self._template = ChatTemplate(info.chat_template, info.token_names)
-        self._grammars = GrammarChecker(codec.tokenizer, len(codec.table))
+        self._grammars = GrammarChecker(info.path, len(codec.table))
         self._numbers = itertools.count(1)
         self._flights: dict[int, _Flight] = {}
         self._link = link
@@ -104,7 +105,8 @@ class Service:
         self.on_lost: Callable[[], None] = lambda: None
 
     def prepare(self, body: ChatBody) -> Job:
-        """Raises HubbubError: ModelNotFound, BadRequest, Unsupported, ContextTooLong."""
+        """What is ``constrained`` is to be vetted next. Raises HubbubError: ModelNotFound, BadRequest, Unsupported,
+        ContextTooLong."""
         self.check_model(body.model)
         tools = offered_tools(body)
         forced, schema = forced_tools(body, tools), schema_of(body)
@@ -121,12 +123,15 @@ class Service:
                 f"{self._sizing.context_window:,}; send fewer or shorter messages",
                 param="messages",
             )
-        if grammar:
-            self._grammars.check(grammar, param)
         sampler = sampler_of(body, self._info.defaults, room, grammar)
         if body.model in self.adapters:
             sampler = msgspec.structs.replace(sampler, adapter=self.adapters.index(body.model) + 1)
-        return Job(prompt, sampler, body.stops, bool(tools))
+        return Job(prompt, sampler, body.stops, bool(tools), param)
+
+    async def vet(self, job: Job) -> None:
+        """Whether its grammar compiles, and soon. Raises BadRequest, EngineUnavailable."""
+        if job.constrained:
+            await self._grammars.check(job.sampler.grammar, job.constrained)
 
     def submit(self, job: Job, sink: ChunkSink) -> int:
         """Start it; the last chunk the sink gets has ``finish`` or ``error``. Returns its number, for ``cancel``."""
@@ -185,6 +190,9 @@ class Service:
             mixes_adapters=False,
             details=self.details,
         )
+
+    async def close(self) -> None:
+        await self._grammars.close()
 
     @property
     def in_flight(self) -> int:
