@@ -119,6 +119,21 @@ async def raw(house: Served, data: bytes, pause: float = 0.0) -> bytes:
         writer.close()
 
 
+async def test_a_connection_too_many_is_told_so_and_closed() -> None:
+    ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with served(rules=Rules(limits=LimitsConfig(max_connections=2))) as house:
+        address = "127.0.0.1", int(house.url.rsplit(":", 1)[1])
+        held = [await asyncio.open_connection(*address) for _ in range(2)]
+        head, _, body = (await raw(house, ask)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert b"Retry-After: 5" in head
+        assert json.loads(body)["error"]["code"] == "queue_full"
+        held.pop()[1].close()
+        while not (await raw(house, ask)).startswith(b"HTTP/1.1 200 "):
+            await asyncio.sleep(0.01)
+        held.pop()[1].close()
+
+
 async def test_a_body_that_trickles_is_cut() -> None:
     head = (
         b"POST /v1/chats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"

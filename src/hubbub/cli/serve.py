@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 COLLECT_AFTER = (50_000, 20, 10)
 """Objects until a collection of the youngest, and such collections until one of the next older."""
 SWITCH_S = 0.0005
-FILES_OF_A_STREAM = 2
-"""Its client's connection, and with some engines one to the engine."""
 OTHER_FILES = 1024
-"""The store's, the page's, what is asked of engines, and connections without a stream."""
+"""The store's, the page's, and what is asked of engines beside the streams."""
 
 
 def serve(
@@ -75,7 +73,8 @@ def run(settings: Settings) -> None:
     """Serve with these settings until SIGINT or SIGTERM."""
     from hubbub.runtime.open_files import raise_file_limit
 
-    raise_file_limit(FILES_OF_A_STREAM * settings.limits.max_streams + OTHER_FILES)
+    limits = settings.limits  # with some engines a stream has a connection of its own to the engine
+    raise_file_limit(max(2 * limits.max_connections, limits.max_connections + limits.max_streams + OTHER_FILES))
     try:
         import uvloop  # not on Windows
     except ImportError:

@@ -37,6 +37,7 @@ from hubbub.runtime.clock import SystemClock
 from hubbub.runtime.engine_room import EngineRoom
 from hubbub.runtime.gauges import Gauges
 from hubbub.runtime.hub import Hub, random_id
+from hubbub.runtime.open_files import file_limit
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ def runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRun
     limits = app[GATEWAY].limits
     return Runner(
         app,
+        min(limits.max_connections, file_limit() // 2),
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=shutdown_seconds,

@@ -1,4 +1,5 @@
-"""Connections of the HTTP server: what cannot even be read as a request is refused in OpenAI's shape, too.
+"""Connections of the HTTP server: not too many of them, and what cannot even be read as a request is refused in
+OpenAI's shape, too.
 
 aiohttp answers such bytes with plain text that quotes them, and logs them with a traceback. They may well hold a key
 (one with a stray control character, say): here they are neither quoted nor logged.
@@ -14,10 +15,12 @@ import msgspec
 from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestHandler
 
-from hubbub.core.errors import BadRequest, HeadTooLarge, HubbubError
+from hubbub.core.errors import BadRequest, HeadTooLarge, HubbubError, Overloaded
 from hubbub.gateway.errors import body_of, headers_of
 
 log = logging.getLogger(__name__)
+
+FULL_RETRY_S = 5.0
 
 
 class Connection(RequestHandler):
@@ -65,24 +68,46 @@ class Connection(RequestHandler):
 
 
 class Connections(web.Server):
-    """Makes a :class:`Connection` for each client."""
+    """Makes a :class:`Connection` for each client. One beyond ``most`` is told so before it has asked, and closed."""
+
+    most: int
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self.connections) > self.most:
+            transport.write(_full(self.most))
+            transport.close()
+
+
+def _full(most: int) -> bytes:
+    error = Overloaded(f"all {most} connections of this server are open", retry_after=FULL_RETRY_S)
+    body = msgspec.json.encode(body_of(error))
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+    lines = [f"{name}: {value}\r\n" for name, value in (fields | headers_of(error)).items()]
+    return f"HTTP/1.1 {error.http_status} Too Many Requests\r\n{''.join(lines)}\r\n".encode() + body
+
 
 class Runner(web.AppRunner):
-    """Serves an application with :class:`Connections`."""
+    """Serves an application with at most ``most`` :class:`Connections`."""
 
-    __slots__ = ()
+    __slots__ = ("_most",)
+
+    def __init__(self, app: web.Application, most: int, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._most = most
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         settings: dict[str, Any] = made._kwargs
-        return Connections(
+        connections = Connections(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
             **settings,
         )
+        connections.most = self._most
+        return connections

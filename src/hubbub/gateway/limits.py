@@ -34,6 +34,10 @@ class LimitsConfig:
     max_url_bytes: int = field(default=8 * KIB, metadata={"help": "bytes of a request's path and query"})
     max_header_bytes: int = field(default=16 * KIB, metadata={"help": "bytes of all header fields of a request"})
     max_headers: int = field(default=64, metadata={"help": "header fields of a request"})
+    max_connections: int = field(
+        default=12_000,
+        metadata={"help": "connections open at once; no more than half of the files the system lets a process open"},
+    )
     max_streams: int = field(default=10_000, metadata={"help": "streams open at once"})
     max_streams_per_user: int = field(
         default=1_000, metadata={"help": "streams open at once of one user of a server with keys"}
