@@ -80,16 +80,17 @@ chromium: ## a browser for the tests of the page
 pytest: pytest-quick pytest-slow ## tests, tier by tier (plain pytest looks less long: tests/conftest.py)
 
 pytest-quick: .venv/.dev-installed
-	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest $(QUICK)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -m 'not large' $(QUICK)
 
 pytest-slow: dev engines chromium
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -m large $(QUICK)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(BIN)/pytest -n 2 --dist loadfile $(SLOW)
 
 page-tests: dev chromium ## of these, the longer ones of the page in a browser
 	@$(BIN)/pytest -n 2 --dist loadfile $(PAGE)
 
 quick: .venv/.dev-installed ## the quick tiers alone
-	@$(BIN)/pytest $(QUICK)
+	@$(BIN)/pytest -m 'not large' $(QUICK)
 
 chaos: .venv/.dev-installed ## the runtime on virtual time with faults (FAULTS=10000 SEED=7)
 	@$(BIN)/python -m tests.chaos --faults $(or $(FAULTS),10000) --seed $(or $(SEED),7)

@@ -232,6 +232,7 @@ class TestTree:
             await store.path(ANN, NodeHash("0" * 64), 1)
         assert await store.path(ANN, None, 1) == ()
 
+    @pytest.mark.large
     async def test_two_thousand_items(self, store: Store) -> None:
         chat = await keep(store, "conv_1", *(f"item {index}" for index in range(2000)))
         path = await store.path(ANN, chat.head)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def a_row(line: int, attempt: int) -> Row:
     return Row(BATCH, line, good, output, Usage(input_tokens=2, output_tokens=line))
 
 
+@pytest.mark.large
 @settings(max_examples=12, deadline=None)
 @given(
     blanks=st.lists(st.booleans(), min_size=1, max_size=12),

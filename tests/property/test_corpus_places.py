@@ -32,6 +32,7 @@ def decided(judge: Judge, items: Items, failing: dict[int, int], stop: int) -> l
     return verdicts
 
 
+@pytest.mark.large
 @settings(max_examples=10)
 @given(st.dictionaries(st.integers(0, 4 * EPOCH), st.integers(1, 4), max_size=30), st.integers(1, PLACES - 1))
 def test_what_fails_comes_back_and_nothing_is_dropped(failing: dict[int, int], killed: int) -> None:

@@ -54,6 +54,7 @@ def temporary() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.large
 @FEW
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.data())
 def test_the_shards_follow_from_the_records_alone(sizes: list[int], data: st.DataObject) -> None:

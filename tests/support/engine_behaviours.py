@@ -198,6 +198,7 @@ class Answers:
         assert heard.last.finish is FinishReason.STOP
         assert heard.text == whole[: whole.index(stop)]
 
+    @pytest.mark.large
     async def test_many_chats_are_never_mixed(self, subject: Subject) -> None:
         asked = [ask(subject, f"of-{topic}", f"Tell me one thing about a {topic}.") for topic in TOPICS]
         together = [submit(subject, request) for request in asked]

@@ -84,6 +84,7 @@ def test_scores() -> None:
             score_of(said, r"(nope)", "score" if said[0] == "{" else "", read_json(said) if said[0] == "{" else "")
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("noise", ["[" * 50_000, '{"a":' * 20_000, "[" * 900 + "]" * 900 + "x"])
 def test_a_model_that_repeats_brackets_is_not_read_for_long(noise: str) -> None:
     began = time.process_time()

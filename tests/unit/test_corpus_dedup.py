@@ -54,6 +54,7 @@ def test_found_at_any_size_with_either_width_of_band(near: float) -> None:
     assert deduper.bytes_held / len(texts) < 1000
 
 
+@pytest.mark.large
 def test_restored_in_any_portions_it_decides_the_same() -> None:
     spec = DedupSpec(near=0.6, window=1200)
     texts = [prose(number, 24) for number in range(1300)]

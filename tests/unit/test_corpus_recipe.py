@@ -197,6 +197,7 @@ def test_a_number_of_thousands_of_digits_is_told() -> None:
         recipe(HEAD + STEP + TOPICS + f"weights = [{'9' * 5000}]\n")
 
 
+@pytest.mark.large
 def test_lines_are_told_behind_long_values() -> None:
     values = "".join(f'  "it\'s [{number} # a", # {{\n' for number in range(20_000))
     prompt = '"""\n' + 'One """ \\""" [[\n'.replace('"""', '""') * 20_000 + '"""""'
@@ -206,6 +207,7 @@ def test_lines_are_told_behind_long_values() -> None:
     assert [problem.line for problem in caught.value.problems] == [text[: text.index("wrong")].count("\n") + 1]
 
 
+@pytest.mark.large
 def test_many_columns_are_read_at_once() -> None:
     """The server reads recipes of guests."""
     columns = "".join(f'[columns.c{number}]\nvalues = ["a"]\n' for number in range(4000))

@@ -153,6 +153,7 @@ def test_a_circle_is_cut_and_said() -> None:
     assert remarks == ("its messages go round in a circle: it was cut above a",)
 
 
+@pytest.mark.large
 def test_a_chain_of_three_thousand_is_no_recursion() -> None:
     nodes = [(str(n), str(n - 1) if n else None, message(str(n), "user", f"t{n}")) for n in range(3_000)]
     talk = talk_of(conversation(*nodes))

@@ -138,6 +138,7 @@ class TestChatGpt:
         assert "being written" in report.problems[0].message
         assert (await store.counts())["nodes"] == 4
 
+    @pytest.mark.large
     async def test_thousands_stream_in_and_out(self, store: MemoryStore) -> None:
         chats = [conversation(("q", None, message("q", "user", f"t{n}")), conversation_id=f"c{n}") for n in range(300)]
         report = await bring(store, export(*chats))

@@ -55,6 +55,7 @@ def test_a_good_one_counts_for_nothing() -> None:
     assert tries(attempts, "ann", "192.0.2.1") == 2
 
 
+@pytest.mark.large
 def test_what_is_remembered_of_strangers_is_bounded() -> None:
     attempts = Attempts(VirtualClock())
     for number in range(MOST_BUCKETS):

@@ -34,6 +34,7 @@ ANN, BOB = UserId("ann"), UserId("bob")
 # Fit ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.large
 @settings(max_examples=30)
 @given(
     base=st.floats(0, 2),
@@ -189,6 +190,7 @@ def test_too_much_is_cut_at_once_and_trouble_cuts_now_and_then() -> None:
     assert made.cuts == 3
 
 
+@pytest.mark.large
 @settings(max_examples=40)
 @given(
     firsts=st.lists(
@@ -219,6 +221,7 @@ def test_what_is_harmless_is_the_most_that_holds_the_late_ones(
     assert bulk == inf or at(bulk + max(0.1, 0.05 * bulk)) > goal
 
 
+@pytest.mark.large
 @settings(max_examples=40)
 @given(
     base=st.floats(0.002, 0.1),

@@ -201,6 +201,7 @@ class TestJournalRows:
             assert (await store.counts())["journal"] == 51
             assert await store.verify() == ()
 
+    @pytest.mark.large
     async def test_many_rows_go_in_steps(self, path: Path) -> None:
         async with opened(path) as store:
             await store.commit(AnswerSaved(an_answer("resp_1")), AnswerSaved(an_answer("resp_2")))

@@ -30,6 +30,7 @@ def test_what_cannot_be_one_names_the_option(text: str, why: str) -> None:
         assert len(caught.value.message) < 200
 
 
+@pytest.mark.large
 def test_a_sample_is_read_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own.txt").write_text("The words of somebody's own. " * 50)

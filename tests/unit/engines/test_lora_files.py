@@ -15,6 +15,7 @@ from support.lora_adapter import write_peft
 from support.openvino_process import bundled_model
 
 
+@pytest.mark.large
 def test_a_peft_folder_becomes_a_gguf_adapter_once(tmp_path: Path) -> None:
     folder = write_peft(tmp_path / "peft", seed=1)
     made = gguf_adapter("warm", str(folder), bundled_model(), tmp_path)
@@ -48,6 +49,7 @@ def test_what_a_gguf_cannot_say_is_refused(tmp_path: Path, change: dict[str, obj
     assert list((tmp_path / "made").iterdir()) == []
 
 
+@pytest.mark.large
 def test_what_is_no_adapter_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no adapter"):
         gguf_adapter("warm", str(bundled_model()), bundled_model(), tmp_path)

@@ -99,6 +99,7 @@ async def resolve(spec: str, access: HubAccess) -> ResolvedModel:
 # The hub --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.large
 async def test_the_default_is_downloaded_once_then_taken_from_the_cache(hub: tuple[FakeHub, HubAccess]) -> None:
     fake, access = hub
     first = await resolve("", access)
@@ -149,6 +150,7 @@ def test_without_a_hub_the_default_is_the_bundled_model(refused_hub: HubAccess) 
     assert "\n" not in model.why
 
 
+@pytest.mark.large
 def test_a_silent_hub_is_not_waited_for(silent_hub: HubAccess) -> None:
     assert resolve_model("", silent_hub).source is ModelSource.BUNDLED
 

@@ -64,6 +64,7 @@ def test_fifty_requests_against_sixty_a_minute_take_as_long_as_the_limit_makes_t
     assert it.limiter.refused <= 3
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("says", "refused"), [(Says.OPENAI, 2), (Says.WINDOW, 2)])
 @pytest.mark.parametrize("limit", [6, 60, 600])
 def test_ten_minutes_at_a_limit_that_is_told(says: Says, refused: int, limit: int) -> None:
