@@ -18,12 +18,12 @@ from aiohttp import web
 
 from hubbub.core.errors import Conflict, StorageError
 from hubbub.corpus.asking import Patience
-from hubbub.corpus.client import RequestFault
+from hubbub.corpus.client import RequestFault, Served
 from hubbub.corpus.producing import RunnerConfig
 from hubbub.corpus.reading import Reading
 from hubbub.corpus.recipe_check import load
 from hubbub.corpus.runner import Runner, State
-from hubbub.corpus.session import read_corpus
+from hubbub.corpus.session import opened, read_corpus
 from hubbub.corpus.verify import verify
 from support.corpus_kit import (
     Odd,
@@ -203,6 +203,19 @@ async def test_a_folder_of_another_recipe_is_refused_with_what_differs(tmp_path:
         with pytest.raises(Conflict, match=r"filters.chars.min was '60', now '70'"):
             await in_process(other, tmp_path / "out", url)
     assert shards(tmp_path / "out") == kept
+
+
+async def test_a_start_that_came_to_nothing_binds_nobody(tmp_path: Path) -> None:
+    """Nothing was made: the recipe and the model may be changed, and the folder is that of the second start."""
+    out = tmp_path / "out"
+    with opened(load(write_recipe(tmp_path, target="5KB")), out) as session:
+        session.serve(Served("another model", ()))
+    async with engine() as url:
+        ended = await in_process(write_recipe(tmp_path, target="5KB", least=70), out, url)
+    assert ended.state is State.FINISHED
+    assert verify(out).faults == []
+    with Reading.open(out) as reading:
+        assert reading.meta("model") == "simulated"
 
 
 # The disk -------------------------------------------------------------------------------------------------------------

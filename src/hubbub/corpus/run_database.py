@@ -27,25 +27,34 @@ def prepare(database: sqlite3.Connection, folder: Path, identity: Mapping[str, s
         database.executescript(f"BEGIN; {sql.TABLES} COMMIT;")
     elif "meta" not in tables:
         raise Conflict(f"{folder / DATABASE} is no corpus run's: name another --out")
-    if get_meta(database, "identity") is None:
-        rows = {
-            "format": sql.FORMAT,
-            "identity": msgspec.json.encode(dict(identity)).decode(),
-            "shard_bytes": shard_bytes,
-            "want": "run",
-        }
-        database.execute("BEGIN IMMEDIATE")
-        database.executemany(sql.SET_META, rows.items())
-        database.execute("COMMIT")
-        return
-    check_format(get_meta(database, "format"), folder)
-    known = msgspec.json.decode(get_meta(database, "identity"), type=dict[str, str])
+    pinned = get_meta(database, "identity")
+    if pinned is not None:
+        check_format(get_meta(database, "format"), folder)
+    known = None if pinned is None else msgspec.json.decode(pinned, type=dict[str, str])
     if known == identity:
+        return
+    if known is None or database.execute(sql.IS_BEGUN).fetchone() is None:
+        _pin(database, identity, shard_bytes)
         return
     names = [name for name in {**known, **identity} if known.get(name) != identity.get(name)]
     told = "; ".join(f"{n} was {_short(known.get(n))}, now {_short(identity.get(n))}" for n in names[:5])
     more = f"; and {len(names) - 5} more" if len(names) > 5 else ""
     raise Conflict(f"{folder} holds another run: {told}{more}. Name another --out, or go back to the old values")
+
+
+def _pin(database: sqlite3.Connection, identity: Mapping[str, str], shard_bytes: int) -> None:
+    """Whose run it is from now on. What a start left that came to nothing binds nobody."""
+    rows = {
+        "format": sql.FORMAT,
+        "identity": msgspec.json.encode(dict(identity)).decode(),
+        "shard_bytes": shard_bytes,
+        "want": "run",
+    }
+    database.execute("BEGIN IMMEDIATE")
+    for table in sql.EMPTIED:
+        database.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+    database.executemany(sql.SET_META, rows.items())
+    database.execute("COMMIT")
 
 
 def check_format(found: object, folder: Path) -> None:

@@ -28,6 +28,8 @@ CREATE TABLE frames (
 CREATE TABLE tail (position INTEGER PRIMARY KEY, line BLOB NOT NULL);  -- accepted, not yet in a whole frame
 """
 
+IS_BEGUN = "SELECT 1 FROM ranges LIMIT 1"
+EMPTIED = ("meta", "counters", "epochs", "samples", "notes")
 GET_META = "SELECT value FROM meta WHERE name = ?"
 SET_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 ALL_RANGES = "SELECT lo, hi FROM ranges WHERE kind = ? ORDER BY lo"

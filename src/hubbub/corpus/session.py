@@ -70,7 +70,7 @@ class Session:
     @property
     def model(self) -> str:
         """The model that the records so far are of; "" before the first."""
-        return str(self.log.meta("model") or "")
+        return str(self.log.meta("model") or "") if len(self.log.done) else ""
 
     def serve(self, served: Served) -> None:
         """Pin the model of the run. Raises Conflict for another than it was begun with."""
