@@ -78,6 +78,17 @@ def test_a_gigabyte_of_russian_is_168_to_215_million_tokens(setup: Setup) -> Non
     assert report["time"]["value"] == pytest.approx(seconds)
 
 
+def test_bytes_a_token_that_the_asker_knows_count_before_the_table(setup: Setup) -> None:
+    known = corpus_report(setup, Job(10**9, "ru", accept=0.5, bytes_per_token=2.0))
+    assert known["tokens"]["value"] == 5e8
+    assert known["generated_tokens"]["value"] == 1e9
+    assert known["bytes_per_token"]["provenance"] == "as you stated it"
+    asked = {"kind": "corpus", "model": "Qwen3-0.6B", "hardware": "H100", "bytes": "1GB", "bytes_per_token": 4}
+    assert plan_request(asked)["tokens"]["value"] == 2.5e8
+    with pytest.raises(BadRequest, match="bytes_per_token"):
+        plan_request(asked | {"bytes_per_token": -1})
+
+
 def test_every_figure_has_a_band_and_a_provenance(setup: Setup) -> None:
     figures = _figures(corpus_report(setup, Job(10**9))) + _figures(memory_report(setup, 4096))
     assert len(figures) > 15

@@ -143,6 +143,7 @@ def takes(recipe: Recipe, seen: _Seen, model: str) -> list[str]:
                 "shared": 0,
                 "pack": recipe.texts_per_item,
                 "accept": accept,
+                "bytes_per_token": sum(seen.texts) / sum(seen.answers) / accept,
             }
         )
     except HubbubError as fault:

@@ -94,6 +94,9 @@ def corpus(
     shared: Annotated[float, typer.Option("--shared", help="of these, tokens that all prompts begin with")] = 150.0,
     pack: Annotated[int, typer.Option("--pack", help="records asked for in one request")] = 1,
     accept: Annotated[float, typer.Option("--accept", help="share of the text that filters keep")] = 0.85,
+    rate: Annotated[
+        float, typer.Option("--bytes-per-token", help="bytes of text that a token makes; 0: the language's table")
+    ] = 0.0,
     beside: Annotated[str, typer.Option("--beside", help="live chats served at the same time")] = "0",
     sample: Annotated[
         Path | None, typer.Option("--sample", help="a file of your own text, to measure bytes per token")
@@ -116,7 +119,7 @@ def corpus(
         output.show(f"Four ways to write {size}", work.scenarios(wanted, lang))
         return
     setup = what.setup()
-    job = work.Job(wanted, lang, record, prompt, shared, pack, accept, 0, price_in, price_out)
+    job = work.Job(wanted, lang, record, prompt, shared, pack, accept, 0, price_in, price_out, rate)
     people = people_of(beside, "beside")
     text = sample_size(sample, tokenizer) if sample is not None else None
     plan = work.corpus_report(setup, job, beside=Chats(people) if people else None, text=text)

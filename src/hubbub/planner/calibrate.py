@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -145,7 +146,7 @@ async def _round(
         if begin > end:
             tell(f"{len(plan) - number + 1} points left out: two minutes are up")
             break
-        salts = [f"{number}-{i} {begin:.6f}" for i in range(point.streams)]
+        salts = [secrets.token_hex(8) for _ in range(point.streams)]
         rows = await asyncio.gather(*(_stream(session, url, model, point, salt, extra) for salt in salts))
         found = _sample(point, rows, time.perf_counter() - begin)
         samples.append(found)

@@ -12,7 +12,7 @@ from hubbub.planner.figures import Figure, Provenance, banded, exact
 from hubbub.planner.memory import require_fit
 from hubbub.planner.setup import Setup, make_setup
 from hubbub.planner.simulate import Bulk, Chats
-from hubbub.planner.tokens import TextSize, text_size
+from hubbub.planner.tokens import TextSize, stated_size, text_size
 from hubbub.planner.units import GB, parse_positive
 
 _NOBODY = Chats(count=0)
@@ -26,7 +26,8 @@ LIFE_H = 3 * 365 * 24
 @dataclass(frozen=True, slots=True)
 class Job:
     """``size`` bytes of accepted text. Lengths in tokens; ``pack`` records come from one request; ``accept``: share of
-    the generated text that filters and deduplication keep; ``in_flight`` 0 means as many as the engine decodes."""
+    the generated text that filters and deduplication keep; ``in_flight`` 0 means as many as the engine decodes;
+    ``bytes_per_token`` 0 takes those of the language's table."""
 
     size: int
     lang: str = "ru"
@@ -39,13 +40,14 @@ class Job:
     price_in: float = 0.0
     price_out: float = 0.0
     """US dollars a million tokens, for an API beside the machine."""
+    bytes_per_token: float = 0.0
 
 
 def check_job(job: Job) -> None:
     """Raises BadRequest naming the option."""
     for name, value in (("bytes", job.size), ("record", job.record), ("pack", job.pack)):
         parse_positive(value, name)
-    for name, value in (("prompt", job.prompt), ("shared", job.shared)):
+    for name, value in (("prompt", job.prompt), ("shared", job.shared), ("bytes_per_token", job.bytes_per_token)):
         parse_positive(value, name, zero=True)
     if not 0 < job.accept <= 1:
         raise BadRequest(f"accept: must be above 0 and at most 1, got {job.accept}", param="accept")
@@ -59,7 +61,7 @@ def corpus_report(
     """Tokens, requests, time, energy, money and disk for ``job`` on ``setup``, alone or beside live chats."""
     check_job(job)
     require_fit(setup.memory, setup.shape, setup.quant, setup.machine)
-    text = text or text_size(job.lang, setup.shape.vocab)
+    text = text or stated_size(job.bytes_per_token) or text_size(job.lang, setup.shape.vocab)
     rate_of = text.bytes_per_token
     tokens = Figure(
         job.size / rate_of.value,

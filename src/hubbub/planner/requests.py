@@ -23,8 +23,8 @@ from hubbub.planner.units import parse_bytes, parse_count, parse_positive
 KINDS = ("memory", "chats", "corpus", "scenarios", "compare", "recommend", "choices")
 KNOWN = frozenset(
     """kind model hardware quant kv engine engine_version gpus tp max_num_seqs context chats think question answer turns
-    ttft itl bytes lang record prompt shared pack accept beside machines models engines quants days curve
-    search""".split()  # noqa: SIM905 - a column of names reads best
+    ttft itl bytes lang record prompt shared pack accept bytes_per_token beside machines models engines quants days
+    curve search""".split()  # noqa: SIM905 - a column of names reads best
 )
 MOST_NAMES = 64
 """Machines or models in one comparison."""
@@ -199,4 +199,5 @@ def _job(asked: Asked) -> corpus.Job:
         shared=asked.number("shared", job.shared, zero=True),
         pack=asked.count("pack", job.pack, most=10_000),
         accept=asked.number("accept", job.accept),
+        bytes_per_token=asked.number("bytes_per_token", 0.0, zero=True),
     )

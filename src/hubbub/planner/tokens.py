@@ -66,6 +66,14 @@ def text_size(lang: str, vocab: int = 151_936) -> TextSize:
     return TextSize(figure, chars, note)
 
 
+def stated_size(bytes_per_token: float) -> TextSize | None:
+    """What the asker knows; None for 0. Characters are taken to have 1.5 bytes, as where nobody measured."""
+    if not bytes_per_token:
+        return None
+    figure = Figure(bytes_per_token, bytes_per_token, bytes_per_token, "bytes/token", Provenance.STATED)
+    return TextSize(figure, bytes_per_token / 1.5, "as stated")
+
+
 def sample_size(sample: Path, tokenizer: str) -> TextSize:
     """From a file of the user's own text through a real tokenizer: 'qwen', a tokenizer.json or a GGUF file.
 
