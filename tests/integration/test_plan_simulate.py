@@ -118,6 +118,19 @@ def test_more_chats_wait_longer_and_the_largest_number_is_near_the_limit() -> No
     assert not targets.met(simulate(setup, replace(chats, count=count * 2)))
 
 
+def test_a_window_closes_once_its_targets_are_missed() -> None:
+    setup, targets = make_setup("Qwen2.5-7B", "RTX-4090", quant="AWQ"), Targets(0.5, 0.1)
+    crowd = Chats(600, think_s=2.0, context=4096)
+    whole = simulate(setup, crowd, requests=1200)
+    short = simulate(setup, crowd, requests=1200, targets=targets)
+    assert not targets.met(whole)
+    assert not targets.met(short)
+    assert len(short.ttft) < len(whole.ttft) / 3
+    kept = simulate(setup, replace(crowd, count=4), requests=1200, targets=targets)
+    assert targets.met(kept)
+    assert kept == simulate(setup, replace(crowd, count=4), requests=1200)
+
+
 def test_chats_come_before_the_corpus() -> None:
     setup = make_setup("Qwen2.5-7B", "RTX PRO 6000")
     alone = simulate(setup, Chats(40, context=4096))
@@ -132,6 +145,14 @@ def test_two_copies_serve_nearly_twice_as_much() -> None:
     one = simulate(make_setup("Qwen3-8B", "L40S"), Chats(0), Bulk(512))
     two = simulate(make_setup("Qwen3-8B", "L40S", gpus=2, tp=1), Chats(0), Bulk(1024))
     assert two.bulk_tokens_s == pytest.approx(2 * one.bulk_tokens_s, rel=0.15)
+
+
+def test_who_waits_for_a_report_is_told_what_is_simulated(setup: Setup) -> None:
+    told: list[str] = []
+    chat_report(setup, Chats(4, context=2048), told=told.append)
+    assert told[0] == "4 chats"
+    assert any(line.startswith("the largest number that keeps the targets: ") for line in told)
+    assert "what would change it: KV cache in 8 bit" in told
 
 
 def test_a_chat_report_answers_and_zero_chats_are_an_error(setup: Setup) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from hubbub.corpus.steering import LAG
 from hubbub.planner.requests import plan_request
 from hubbub.settings import Settings
 
+Z90 = 1.645
+UNKNOWN = 10.0
 BYTES_PER_TOKEN = 4.7
 """Qwen3's tokenizer on Russian and English prose; for what a prompt takes before an engine has counted."""
 
@@ -56,7 +59,7 @@ def _show_prompt(index: int, messages: Sequence[Message]) -> None:
 
 async def _answered(recipe: Recipe, items: Items, n: int, engine: str | None, settings: Settings, folder: Path) -> None:
     judge = Judge(recipe)
-    seen = _Seen()
+    seen = Seen()
     async with (
         placed(engine, settings, folder) as place,
         Endpoint.opened(EndpointConfig(place.url, place.api_key), recipe.model) as endpoint,
@@ -69,7 +72,9 @@ async def _answered(recipe: Recipe, items: Items, n: int, engine: str | None, se
                 item = items.item(index)
                 call = items.first_call(item)
                 _show_prompt(index, call.messages if call else ())
-                _show_answer(judge.consider(item, said) if said else judge.give_up(index, "unusable"), said, seen)
+                verdict = judge.consider(item, said) if said else judge.give_up(index, "unusable")
+                seen.items[index].bytes = sum(record.bytes for record in verdict.records)
+                _show_answer(verdict, said, seen)
         finally:  # one fault is told; what else was asked is of no use then
             for task in asked:
                 task.cancel()
@@ -80,23 +85,33 @@ async def _answered(recipe: Recipe, items: Items, n: int, engine: str | None, se
 
 
 @dataclass(slots=True)
-class _Seen:
-    """Lengths in tokens and bytes, of each request and each accepted text."""
+class Tried:
+    """What came of one item: answer tokens, accepted bytes."""
+
+    tokens: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Seen:
+    """Lengths in tokens and bytes, of each request and each accepted text, and what came of each item."""
 
     prompts: list[int] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     texts: list[int] = field(default_factory=list)
     rejected: int = 0
+    items: dict[int, Tried] = field(default_factory=dict)
 
 
-async def _ask(items: Items, endpoint: Endpoint, index: int, seen: _Seen) -> list[Said]:
+async def _ask(items: Items, endpoint: Endpoint, index: int, seen: Seen) -> list[Said]:
     """Empty where no answer could be used."""
-    item, said = items.item(index), list[Said]()
+    item, said, tried = items.item(index), list[Said](), seen.items.setdefault(index, Tried())
     try:
         while (call := items.next_call(item, said)) is not None:
             answer = await endpoint.ask(call.model, call.messages, call.sampling)
             seen.prompts.append(answer.prompt_tokens)
             seen.answers.append(answer.tokens)
+            tried.tokens += answer.tokens
             said.append(Said(answer.text, answer.tokens, answer.finish, 0, answer.model))
     except RejectedAnswer as fault:
         typer.echo(f"item {index}: its answer cannot be used: {fault.reason}", err=True)
@@ -104,7 +119,7 @@ async def _ask(items: Items, endpoint: Endpoint, index: int, seen: _Seen) -> lis
     return said
 
 
-def _show_answer(verdict: Verdict, said: Sequence[Said], seen: _Seen) -> None:
+def _show_answer(verdict: Verdict, said: Sequence[Said], seen: Seen) -> None:
     for step in said[:-1]:
         typer.echo(f"[step] {step.text}")
     for record in verdict.records:
@@ -116,7 +131,7 @@ def _show_answer(verdict: Verdict, said: Sequence[Said], seen: _Seen) -> None:
         typer.echo(f"[rejected: {rejected.reason}] {rejected.sample}")
 
 
-def takes(recipe: Recipe, seen: _Seen, model: str) -> list[str]:
+def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
     """What the whole run will take, by what was seen of it and by the planner."""
     if not seen.texts:
         return ["nothing was accepted, so what the run will take cannot be said"]
@@ -135,7 +150,7 @@ def takes(recipe: Recipe, seen: _Seen, model: str) -> list[str]:
         plan = plan_request(
             {
                 "kind": "corpus",
-                "model": model,
+                "model": name,
                 "bytes": max(1, round(texts * text)),
                 "lang": recipe.languages[0] if len(recipe.languages) == 1 else "ru",
                 "record": max(1.0, answer / max(1, recipe.texts_per_item)),
@@ -149,5 +164,26 @@ def takes(recipe: Recipe, seen: _Seen, model: str) -> list[str]:
     except HubbubError as fault:
         return [size, f"the planner cannot say how long: {fault.message}"]
     time, speed = plan["time"], plan["speed"]
-    band = f"{span(time['value'])} ({span(time['low'])} to {span(time['high'])})"
-    return [size, f"on this machine with {plan['setup']}, alone: {band} at {speed['value']:,.0f} tokens/s"]
+    chance, model = spread(list(seen.items.values())), time["high"] / time["value"]
+    widest = math.exp(math.hypot(math.log(chance), math.log(model)))
+    band = f"{span(time['value'])} ({span(time['value'] / widest)} to {span(time['value'] * widest)})"
+    lines = [size, f"on this machine with {plan['setup']}, alone: {band} at {speed['value']:,.0f} tokens/s"]
+    if chance > model:
+        lines.append(f"the band is mostly that of {len(seen.items)} items seen: --n {20 * len(seen.items)} narrows it")
+    return lines
+
+
+def spread(items: Sequence[Tried]) -> float:
+    """The factor by which the bytes that a token makes may be off, either way, at 90 %, for as few items as these.
+
+    A ratio of two means (Cochran, Sampling Techniques, 1977, 6.3); Student's t from the normal quantile (Abramowitz and
+    Stegun 26.7.5). Without two items that made something it is ten.
+    """
+    tokens, made, count = sum(item.tokens for item in items), sum(item.bytes for item in items), len(items)
+    if count < 2 or not tokens or not made:
+        return UNKNOWN
+    ratio = made / tokens
+    square = sum((item.bytes - ratio * item.tokens) ** 2 for item in items) / (count - 1)
+    error = math.sqrt(square / count) / (made / count)
+    quantile = Z90 + (Z90**3 + Z90) / (4 * (count - 1))
+    return min(math.exp(quantile * error), UNKNOWN)

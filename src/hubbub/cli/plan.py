@@ -76,9 +76,11 @@ def chats(
     )
     setup = what.setup(tokens)
     targets = Targets(parse_positive(ttft, "ttft"), parse_positive(itl, "itl"))
-    plan = chat_report(setup, people, targets, search=search)
-    if output.drawn:
-        plan["curve"] = curve(setup, people)
+    with output.working() as told:
+        plan = chat_report(setup, people, targets, search=search, told=told)
+        if output.drawn:
+            told("the curve")
+            plan["curve"] = curve(setup, people)
     output.show(f"{people.count} chats: {setup.name}", plan)
 
 

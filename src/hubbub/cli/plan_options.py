@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
@@ -106,6 +107,18 @@ class Output:
     @property
     def drawn(self) -> bool:
         return self.html is not None or self.charts is not None
+
+    @contextmanager
+    def working(self) -> Iterator[Callable[[str], None]]:
+        """Says on stderr what is being simulated, and for how long by now, where somebody looks."""
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        columns = SpinnerColumn(), TextColumn("simulating {task.description}"), TimeElapsedColumn()
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("")
+            yield lambda what: progress.update(task, description=what)
 
     def show(self, title: str, plan: Mapping[str, Any]) -> None:
         """Write the files that were asked for, then print."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,6 +99,11 @@ class Targets:
     ttft_s: float = 2.0
     itl_s: float = 0.1
 
+    def missed(self, outcome: Outcome, requests: int) -> bool:
+        """Whether too many came too late already, of as many as will be looked at."""
+        late = sum(seconds > self.ttft_s for seconds in outcome.ttft)
+        return late > 0.05 * requests + 1
+
     def met(self, outcome: Outcome) -> bool:
         if not outcome.ttft:
             return False
@@ -123,18 +129,40 @@ def check_chats(chats: Chats, setup: Setup) -> None:
     require_fit(setup.memory, setup.shape, setup.quant, setup.machine)
 
 
-def simulate(setup: Setup, chats: Chats, bulk: Bulk | None = None, *, requests: int = 0, seed: int = 1) -> Outcome:
+def simulate(
+    setup: Setup,
+    chats: Chats,
+    bulk: Bulk | None = None,
+    *,
+    requests: int = 0,
+    seed: int = 1,
+    targets: Targets | None = None,
+) -> Outcome:
     """A window long enough for everyone to have asked a few times. It opens once everyone has asked twice: their first
-    questions come together, and find no prefix kept."""
+    questions come together, and find no prefix kept. With ``targets`` it closes once they are missed."""
     wanted = requests or max(1200, 3 * (chats.count + (bulk.in_flight if bulk else 0)))
-    return Simulation(setup, chats, bulk, seed=seed).run(wanted, warmup=max(200, wanted // 3, 2 * chats.count))
+    warmup = max(200, wanted // 3, 2 * chats.count)
+
+    def enough(outcome: Outcome) -> bool:
+        return targets is not None and targets.missed(outcome, wanted)
+
+    return Simulation(setup, chats, bulk, seed=seed).run(wanted, warmup, enough)
 
 
-def largest(setup: Setup, chats: Chats, targets: Targets, most: int = MOST_CHATS) -> int:
+Told = Callable[[str], None]
+"""Hears what is being simulated."""
+
+
+def _unheard(what: str) -> None:
+    pass
+
+
+def largest(setup: Setup, chats: Chats, targets: Targets, most: int = MOST_CHATS, told: Told = _unheard) -> int:
     """The largest number of chats that keeps the targets, to about 3 %; 0 when one chat does not."""
 
     def keeps(count: int) -> bool:
-        outcome = simulate(setup, replace(chats, count=count), requests=max(300, 2 * count))
+        told(f"the largest number that keeps the targets: {count:,}?")
+        outcome = simulate(setup, replace(chats, count=count), requests=max(300, 2 * count), targets=targets)
         return targets.met(outcome)
 
     if not keeps(1):
@@ -157,17 +185,24 @@ def largest(setup: Setup, chats: Chats, targets: Targets, most: int = MOST_CHATS
 
 
 def chat_report(
-    setup: Setup, chats: Chats, targets: Targets | None = None, *, search: bool = True, variants: bool = True
+    setup: Setup,
+    chats: Chats,
+    targets: Targets | None = None,
+    *,
+    search: bool = True,
+    variants: bool = True,
+    told: Told = _unheard,
 ) -> dict[str, Any]:
     """How ``chats`` feel on ``setup``, the largest number that keeps the targets, and what would change it."""
     check_chats(chats, setup)
     targets = targets or Targets()
+    told(f"{chats.count:,} chats")
     outcome = simulate(setup, chats)
     out = outcome_json(setup, chats, outcome)
     out["memory"] = memory_report(setup, chats.context)
     out["targets"] = {"ttft_p95_s": targets.ttft_s, "itl_p95_s": targets.itl_s, "met": targets.met(outcome)}
     if search:
-        count = largest(setup, chats, targets)
+        count = largest(setup, chats, targets, told=told)
         tail = setup.case(_work(setup, chats), "ttft_ms_mean")
         low, high = setup.model.band(tail)
         out["largest"] = Figure(
@@ -179,7 +214,7 @@ def chat_report(
             "hubbub plan calibrate",
         ).as_json()
     if variants:
-        out["changes"] = changes(setup, chats, targets)
+        out["changes"] = changes(setup, chats, targets, told)
     return out
 
 
@@ -241,7 +276,7 @@ def curve(
     return rows
 
 
-def changes(setup: Setup, chats: Chats, targets: Targets) -> list[dict[str, Any]]:
+def changes(setup: Setup, chats: Chats, targets: Targets, told: Told = _unheard) -> list[dict[str, Any]]:
     """What a bigger card, fewer bits, an 8-bit cache or a smaller model would do to the same chats."""
     tried: list[tuple[str, Setup]] = []
     if setup.quant.kv_bytes > 1:
@@ -260,6 +295,7 @@ def changes(setup: Setup, chats: Chats, targets: Targets) -> list[dict[str, Any]
         except HubbubError as error:
             rows.append({"change": label, "fits": False, "why": error.message})
             continue
+        told(f"what would change it: {label}")
         outcome = simulate(variant, chats, requests=500)
         rows.append(
             {

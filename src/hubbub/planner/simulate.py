@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hubbub.core.config import SchedulerConfig
@@ -25,6 +26,8 @@ from hubbub.planner.setup import Setup, step_model
 PROGRESS_EVERY_S = 1.0
 TOLD_STEPS = 10
 ALONE_TOLD = 8
+LOOK_EVERY = 50
+"""Requests between two looks whether it is enough."""
 """Times as seldom a corpus without chats is told of."""
 
 
@@ -147,8 +150,11 @@ class Simulation:
 
     # Running -------------------------------------------------------------------------------------------------------
 
-    def run(self, requests: int = 1500, warmup: int = 400) -> Outcome:
-        """Until ``requests`` have ended after ``warmup`` of them. Raises nothing; an empty workload ends at once."""
+    def run(
+        self, requests: int = 1500, warmup: int = 400, enough: Callable[[Outcome], bool] = lambda outcome: False
+    ) -> Outcome:
+        """Until ``requests`` have ended after ``warmup`` of them, or ``enough`` says so, which is asked now and then.
+        Raises nothing; an empty workload ends at once."""
         chats = self._chats
         for user in self._users:
             self._new_chat(user)
@@ -177,6 +183,8 @@ class Simulation:
             ended += self._step(engine, arrival)
             if before < warmup <= ended:
                 start = self._reset(self._clock[engine])
+            if ended // LOOK_EVERY > before // LOOK_EVERY and before >= warmup and enough(self.outcome):
+                break
             if before < warmup + requests // 2 <= ended and self.outcome.chat_tokens + self.outcome.bulk_tokens:
                 span = self._clock[engine] - start
                 half = (self.outcome.chat_tokens + self.outcome.bulk_tokens) / max(span, 1e-9)
