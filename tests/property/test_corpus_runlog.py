@@ -140,8 +140,10 @@ def test_one_runner_a_folder(tmp_path: Path) -> None:
     begin(tmp_path).close()
 
 
-def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
-    begin(tmp_path).close()
+def test_another_run_is_refused_with_what_differs_once_there_is_something(tmp_path: Path) -> None:
+    RunLog.begin(tmp_path, IDENTITY | {"seed": "0"}).close()
+    with closing(begin(tmp_path)) as log:
+        log.commit(Group(done=((0, 1),), counts={"items": 1}))
     with pytest.raises(Conflict, match="seed was '1', now '2'"):
         RunLog.begin(tmp_path, IDENTITY | {"seed": "2"})
 
