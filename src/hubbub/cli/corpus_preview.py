@@ -25,6 +25,8 @@ from hubbub.corpus.steering import LAG
 from hubbub.planner.requests import plan_request
 from hubbub.settings import Settings
 
+MOST = 1000
+"""Work items in one preview."""
 Z90 = 1.645
 UNKNOWN = 10.0
 BYTES_PER_TOKEN = 4.7
@@ -168,8 +170,8 @@ def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
     widest = math.exp(math.hypot(math.log(chance), math.log(model)))
     band = f"{span(time['value'])} ({span(time['value'] / widest)} to {span(time['value'] * widest)})"
     lines = [size, f"on this machine with {plan['setup']}, alone: {band} at {speed['value']:,.0f} tokens/s"]
-    if chance > model:
-        lines.append(f"the band is mostly that of {len(seen.items)} items seen: --n {20 * len(seen.items)} narrows it")
+    if chance > model and (more := min(10 * len(seen.items), MOST)) > len(seen.items):
+        lines.append(f"the band is mostly that of {len(seen.items)} items seen: --n {more} narrows it")
     return lines
 
 

@@ -23,7 +23,7 @@ MAX_BYTES = 256 << 10
 COMPILE_S = 8.0
 """Of processor time, on whatever threads, so that a busy machine refuses nobody. A usual schema takes 0.03 s, one with
 a text of at most 100 characters 1.7 s, of at most 300 or any more 5.5 s; objects 400 deep take 17 s."""
-WAIT_S = 20.0
+WAIT_S = 60.0
 LOOK_S = 0.1
 START_S = 60.0
 LINE_BYTES = 1 << 20
@@ -42,14 +42,20 @@ class GrammarChecker:
         """Raises BadRequest naming ``param`` and what is wrong, EngineUnavailable where nothing can be asked."""
         if len(grammar) > MAX_BYTES:
             raise BadRequest(f"{param}: the schema is longer than {MAX_BYTES:,} characters", param=param)
-        async with self._one_at_a_time:
-            if grammar not in self._verdicts:
-                self._verdicts[grammar] = await self._ask(grammar.encode())
-                if len(self._verdicts) > REMEMBERED:
-                    self._verdicts.popitem(last=False)
-            verdict = self._verdicts[grammar]
+        verdict = self._verdicts.get(grammar)
+        if verdict is None:
+            async with self._one_at_a_time:
+                verdict = await self._verdict_of(grammar)
         if verdict:
             raise BadRequest(f"{param}: the schema cannot be compiled: {verdict}", param=param)
+
+    async def _verdict_of(self, grammar: str) -> str:
+        verdict = self._verdicts.get(grammar)  # of one who asked the same before
+        if verdict is None:
+            verdict = self._verdicts[grammar] = await self._ask(grammar.encode())
+            if len(self._verdicts) > REMEMBERED:
+                self._verdicts.popitem(last=False)
+        return verdict
 
     async def close(self) -> None:
         compiler, self._compiler = self._compiler, None
@@ -65,7 +71,7 @@ class GrammarChecker:
                 compiler = await self._start()
             assert compiler.stdin is not None
             compiler.stdin.write(len(grammar).to_bytes(4, "little") + grammar)
-            verdict = await self._verdict(compiler)
+            verdict = await self._heard(compiler)
         except TimeoutError:
             verdict = (
                 f"it takes more than {COMPILE_S:g} s of processor time; nest less, make patterns and lists shorter"
@@ -79,7 +85,7 @@ class GrammarChecker:
             return "the compiler broke off; make it simpler"
         return verdict
 
-    async def _verdict(self, compiler: asyncio.subprocess.Process) -> str | None:
+    async def _heard(self, compiler: asyncio.subprocess.Process) -> str | None:
         """What it says in time, None where it has ended. Raises TimeoutError."""
         began = _processor_s(compiler.pid)
         answer = asyncio.create_task(_answer(compiler, WAIT_S))

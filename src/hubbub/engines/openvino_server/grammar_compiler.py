@@ -8,11 +8,12 @@ cannot be compiled or an empty text.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import openvino
@@ -78,16 +79,18 @@ def _reason(message: str) -> str:
 
 def main(model: str, vocabulary: int) -> None:
     die_with_parent()
-    compiler = Compiler(model, vocabulary)
-    say("")
-    while head := sys.stdin.buffer.read(LENGTH.size):
-        (length,) = LENGTH.unpack(head)
-        say(compiler.ask(sys.stdin.buffer.read(length).decode()))
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(2, 1)  # what a library prints is no verdict
+        compiler = Compiler(model, vocabulary)
+        _say(out, "")
+        while head := sys.stdin.buffer.read(LENGTH.size):
+            (length,) = LENGTH.unpack(head)
+            _say(out, compiler.ask(sys.stdin.buffer.read(length).decode()))
 
 
-def say(verdict: str) -> None:
-    sys.stdout.write(json.dumps(verdict) + "\n")
-    sys.stdout.flush()
+def _say(out: TextIO, verdict: str) -> None:
+    out.write(json.dumps(verdict) + "\n")
+    out.flush()
 
 
 if __name__ == "__main__":
