@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +256,22 @@ async def test_a_full_disk_stops_clearly_and_the_run_goes_on_when_there_is_room(
     finally:
         if mounted:
             subprocess.run(["umount", str(place)], check=True)
+
+
+async def test_verify_reads_what_is_said_of_the_whole_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with engine() as url:
+        await in_process(write_recipe(tmp_path), out, url)
+    assert (verify(out).faults, verify(out).notes) == ([], [])
+    manifest = out / "manifest.json"
+    whole = manifest.read_bytes()
+    manifest.write_bytes(re.sub(rb'"sha256": "[0-9a-f]', b'"sha256": "x', whole))
+    assert any("is of other shards (shard-" in note for note in verify(out).notes)
+    manifest.write_bytes(whole[:-20])
+    assert any("manifest.json cannot be read" in note for note in verify(out).notes)
+    with closing(sqlite3.connect(out / "run.sqlite3")) as database, database:
+        database.execute("UPDATE meta SET value = '{cut' WHERE name = 'provenance'")
+    assert any("how the run was made" in fault for fault in verify(out).faults)
 
 
 async def test_verify_tells_which_shard_is_cut_short_or_edited(tmp_path: Path) -> None:

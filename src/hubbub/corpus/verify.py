@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,18 @@ from hubbub.corpus.shards import Done, done_path, unpack
 from hubbub.corpus.steering import EpochWeights
 
 MANIFEST = "manifest.json"
+
+
+class _Told(msgspec.Struct):
+    """A shard, as the manifest has it."""
+
+    name: str
+    sha256: str
+    closed: bool
+
+
+class _Manifest(msgspec.Struct):
+    shards: list[_Told]
 
 
 @dataclass(slots=True)
@@ -51,6 +64,7 @@ def verify(folder: Path) -> Report:
         _markers(folder, reading.shards(), report)
         _strangers(folder, reading.shards(), report)
         _converted(folder, reading.shards(), report)
+        _described(folder, reading, report)
         return report
 
 
@@ -183,3 +197,26 @@ def _converted(folder: Path, shards: Sequence[Shard], report: Report) -> None:
     for path in sorted(folder.glob("shard-*.parquet")) if find_spec("pyarrow") else ():
         if made_from(path) != known.get(path):
             report.notes.append(f"{path.name}: not of the shard that is there; a run with --parquet makes it anew")
+
+
+def _described(folder: Path, reading: Reading, report: Report) -> None:
+    """What is said of the run as a whole: how it was made, and the manifest, which follows the shards."""
+    try:
+        msgspec.json.decode(reading.meta("provenance") or "{}", type=dict[str, Any])
+    except msgspec.DecodeError as fault:
+        report.faults.append(f"run.sqlite3: how the run was made cannot be read ({fault})")
+    path = folder / MANIFEST
+    if not path.is_file():
+        return
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        report.notes.append(f"{MANIFEST} cannot be read ({fault}); the next run writes it anew")
+        return
+    known = {shard.name: shard.sha256 for shard in reading.shards()}
+    # one that was closed since this view of the run began is in the manifest alone
+    other = [
+        told.name for told in manifest.shards if told.closed and known.get(told.name) not in ("", None, told.sha256)
+    ]
+    if other:
+        report.notes.append(f"{MANIFEST} is of other shards ({', '.join(other[:3])}); the next run writes it anew")
