@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from hubbub.core.errors import BadRequest
 from hubbub.core.types import Json
+from hubbub.gateway.wire.choices import choices
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ def decode(body: bytes, kind: type[T]) -> T:
             return msgspec.json.decode(body, type=kind)
         except msgspec.ValidationError as error:
             if FRACTION not in str(error):
-                raise refused(error) from None
+                raise refused(error, kind) from None
             value = msgspec.json.decode(body)  # what comes after the fraction may be malformed
         return convert(value, kind, "")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -82,15 +83,15 @@ def convert(value: Json, kind: type[T], path: str, *, strict: bool = True) -> T:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         if FRACTION not in str(error):
-            raise refused(error, path) from None
+            raise refused(error, kind, path) from None
     try:
         return msgspec.convert(_whole(value), kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise refused(error, path) from None
+        raise refused(error, kind, path) from None
 
 
-def refused(error: msgspec.ValidationError, path: str = "") -> BadRequest:
-    """The wire's words for what msgspec found wrong below ``path``."""
+def refused(error: msgspec.ValidationError, kind: Any, path: str = "") -> BadRequest:
+    """The wire's words for what msgspec found wrong in a ``kind`` below ``path``."""
     message = str(error)
     at = _AT.search(message)
     said = message[: at.start()] if at else message
@@ -103,7 +104,9 @@ def refused(error: msgspec.ValidationError, path: str = "") -> BadRequest:
         return BadRequest(f"unknown parameter {param!r}; leave it out", param=param)
     if named:
         return BadRequest(f"missing required parameter {param!r}", param=param)
-    return BadRequest(f"{param or 'the body'}: {said[:1].lower()}{said[1:]}", param=param or None)
+    allowed = choices(kind, inner) if said.startswith("Invalid ") else []
+    hint = f"; give one of {', '.join(allowed)}" if allowed else ""
+    return BadRequest(f"{param or 'the body'}: {said[:1].lower()}{said[1:]}{hint}", param=param or None)
 
 
 def joined(path: str, inner: str) -> str:
