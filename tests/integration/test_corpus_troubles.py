@@ -389,6 +389,17 @@ async def test_a_preview_that_fails_tells_one_fault_once(tmp_path: Path) -> None
     assert [line.partition(":")[0] for line in err.splitlines()] == ["cities", "hubbub"]
 
 
+async def test_a_preview_of_an_endpoint_that_does_not_count_says_what_it_can(tmp_path: Path) -> None:
+    async def answer(_number: int, body: dict[str, Any]) -> web.Response:
+        choice = {"index": 0, "message": {"role": "assistant", "content": story(body)}, "finish_reason": "stop"}
+        return web.json_response({"id": "x", "model": "odd", "choices": [choice]})
+
+    async with Odd(answer).serving() as url:
+        code, out, err = await corpus("preview", str(write_recipe(tmp_path)), "--n", "4", "--engine", url)
+    assert code == 0, err
+    assert "target 150.0 kB: about" in out
+
+
 async def test_an_item_that_asks_nothing_is_given_up(tmp_path: Path) -> None:
     """Its steps are all left out by their conditions; the others make the corpus."""
     recipe = write_recipe(tmp_path, target="10KB")

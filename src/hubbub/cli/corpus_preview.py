@@ -143,7 +143,9 @@ def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
     texts = {Unit.BYTES: recipe.target.amount / text, Unit.RECORDS: float(recipe.target.amount)}.get(
         recipe.target.unit, recipe.target.amount * BYTES_PER_TOKEN / text
     )
-    requests, answer = texts * requests_a_text, max(1.0, fmean(seen.answers))
+    counted = sum(seen.answers)  # 0 where the endpoint does not count
+    made = counted or sum(seen.texts) / BYTES_PER_TOKEN
+    requests, answer = texts * requests_a_text, max(1.0, made / len(seen.answers))
     size = (
         f"target {amount_of(recipe.target.amount, recipe.target.unit)}: about {texts:,.0f} texts of {text:,.0f} bytes, "
         f"{requests:,.0f} requests, {requests * answer:,.0f} answer tokens; {accept:.0%} of those seen were accepted"
@@ -160,7 +162,7 @@ def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
                 "shared": 0,
                 "pack": recipe.texts_per_item,
                 "accept": accept,
-                "bytes_per_token": sum(seen.texts) / sum(seen.answers) / accept,
+                "bytes_per_token": sum(seen.texts) / counted / accept if counted else 0,
             }
         )
     except HubbubError as fault:
