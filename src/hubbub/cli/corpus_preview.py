@@ -25,8 +25,6 @@ from hubbub.corpus.steering import LAG
 from hubbub.planner.requests import plan_request
 from hubbub.settings import Settings
 
-MOST = 1000
-"""Work items in one preview."""
 Z90 = 1.645
 UNKNOWN = 10.0
 BYTES_PER_TOKEN = 4.7
@@ -133,7 +131,7 @@ def _show_answer(verdict: Verdict, said: Sequence[Said], seen: Seen) -> None:
         typer.echo(f"[rejected: {rejected.reason}] {rejected.sample}")
 
 
-def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
+def takes(recipe: Recipe, seen: Seen, model: str) -> list[str]:
     """What the whole run will take, by what was seen of it and by the planner."""
     if not seen.texts:
         return ["nothing was accepted, so what the run will take cannot be said"]
@@ -154,7 +152,7 @@ def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
         plan = plan_request(
             {
                 "kind": "corpus",
-                "model": name,
+                "model": model,
                 "bytes": max(1, round(texts * text)),
                 "lang": recipe.languages[0] if len(recipe.languages) == 1 else "ru",
                 "record": max(1.0, answer / max(1, recipe.texts_per_item)),
@@ -168,12 +166,12 @@ def takes(recipe: Recipe, seen: Seen, name: str) -> list[str]:
     except HubbubError as fault:
         return [size, f"the planner cannot say how long: {fault.message}"]
     time, speed = plan["time"], plan["speed"]
-    chance, model = spread(list(seen.items.values())), time["high"] / time["value"]
-    widest = math.exp(math.hypot(math.log(chance), math.log(model)))
+    chance, planned = spread(list(seen.items.values())), time["high"] / time["value"]
+    widest = math.exp(math.hypot(math.log(chance), math.log(planned)))
     band = f"{span(time['value'])} ({span(time['value'] / widest)} to {span(time['value'] * widest)})"
     lines = [size, f"on this machine with {plan['setup']}, alone: {band} at {speed['value']:,.0f} tokens/s"]
-    if chance > model and (more := min(10 * len(seen.items), MOST)) > len(seen.items):
-        lines.append(f"the band is mostly that of {len(seen.items)} items seen: --n {more} narrows it")
+    if chance > planned:
+        lines.append(f"most of the band comes from seeing {len(seen.items)} items only: more of them (--n) narrow it")
     return lines
 
 

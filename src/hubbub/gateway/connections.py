@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -70,15 +71,17 @@ class Connection(RequestHandler):
 class Connections(web.Server):
     """Makes a :class:`Connection` for each client. One beyond ``most`` is told so before it has asked, and closed."""
 
-    most: int
+    def __init__(self, handler: Any, *, most: int, **settings: Any) -> None:
+        super().__init__(handler, **settings)
+        self._most = most
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self.connections) > self.most:
-            transport.write(_full(self.most))
+        if len(self.connections) > self._most:
+            transport.write(_full(self._most))
             transport.close()
 
 
@@ -87,7 +90,8 @@ def _full(most: int) -> bytes:
     body = msgspec.json.encode(body_of(error))
     fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
     lines = [f"{name}: {value}\r\n" for name, value in (fields | headers_of(error)).items()]
-    return f"HTTP/1.1 {error.http_status} Too Many Requests\r\n{''.join(lines)}\r\n".encode() + body
+    status = HTTPStatus(error.http_status)
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{''.join(lines)}\r\n".encode() + body
 
 
 class Runner(web.AppRunner):
@@ -102,12 +106,11 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         settings: dict[str, Any] = made._kwargs
-        connections = Connections(
+        return Connections(
             made.request_handler,
+            most=self._most,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
             **settings,
         )
-        connections.most = self._most
-        return connections

@@ -1,6 +1,6 @@
 """``plan calibrate``: some short runs against the real engine, to which ``calibration`` fits this machine.
 
-Eight points: one stream short and long, 4 to 64 streams, a long prompt, a mix. Each is a burst of streaming chat
+Seven points: one stream short and long, 4 to 64 streams, a long prompt, a mix. Each is a burst of streaming chat
 completions; the time to the first token and between tokens are taken at the client.
 """
 

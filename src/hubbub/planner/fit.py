@@ -26,10 +26,10 @@ import numpy as np
 
 from hubbub.planner.cases import MEMORY, Case, OutOfScope, parse_row
 from hubbub.planner.closed_forms import roofline
-from hubbub.planner.coefficients import Coefficients, alike, bundled, look_up, metric_class
+from hubbub.planner.coefficients import Coefficients, bundled, look_up, metric_class
 from hubbub.planner.footprint import memory_figure
-from hubbub.planner.problem import Data, corrected, errors_of, load, predicted, read_published
-from hubbub.planner.residuals import of_rows, packed
+from hubbub.planner.problem import Data, corrected, errors_of, left_by, load, predicted, read_published
+from hubbub.planner.residuals import packed
 from hubbub.planner.step_time import Floats
 
 
@@ -183,12 +183,6 @@ def run(rows: list[dict[str, str]], tell: Callable[[str], None], *, quick: bool 
     return replace(whole, bands=bands, report=report)
 
 
-def left_by(model: Coefficients, data: Data) -> Coefficients:
-    """The same coefficients with the correction made anew: what the simulator of now leaves of the rows."""
-    plain = replace(model, rows=None)
-    return replace(model, rows=of_rows(data.cases, [alike(c.metric) for c in data.cases], errors_of(data, plain)))
-
-
 def main() -> None:
     def tell(line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -197,7 +191,8 @@ def main() -> None:
     rows = list(csv.DictReader(io.StringIO(Path(named[0]).read_text("utf-8")))) if named else read_published()
     folder = Path(__file__).parent / "data"
     if "--correction" in sys.argv:
-        result = left_by(bundled(), load(rows))
+        data, plain = load(rows), replace(bundled(), rows=None)
+        result = left_by(data, plain, errors_of(data, plain))
         assert result.rows is not None
         (folder / "residuals.npz").write_bytes(packed(result.rows))
         return

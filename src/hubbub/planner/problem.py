@@ -275,5 +275,9 @@ def errors_of(data: Data, model: Coefficients) -> Floats:
 
 def corrected(data: Data, tell: Callable[[str], None] | None = None) -> Coefficients:
     """Fitted coefficients, and what they leave of the rows they were fitted to."""
-    model, left = fitted(data, tell)
+    return left_by(data, *fitted(data, tell))
+
+
+def left_by(data: Data, model: Coefficients, left: Floats) -> Coefficients:
+    """The coefficients, corrected by the logarithms ``left`` of predicted over measured."""
     return replace(model, rows=of_rows(data.cases, [alike(case.metric) for case in data.cases], left))

@@ -26,9 +26,9 @@ from hubbub.planner.setup import Setup, step_model
 PROGRESS_EVERY_S = 1.0
 TOLD_STEPS = 10
 ALONE_TOLD = 8
+"""Times as seldom a corpus without chats is told of."""
 LOOK_EVERY = 50
 """Requests between two looks whether it is enough."""
-"""Times as seldom a corpus without chats is told of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The embedded engine: OpenVINO GenAI's continuous-batching pipeline behind OpenAI-compatible HTTP.
 
-Two processes, because ``pipeline.step()`` holds the GIL for the whole step (20 to 400 ms):
+Two processes, because ``pipeline.step()`` holds the GIL for the whole step (20 to 400 ms), and a third that tries
+schemas, for as long as that takes:
 
 ::
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 
 import msgspec
 from aiohttp import WSMsgType, web
 
-from hubbub.core.errors import BadRequest, HubbubError
+from hubbub.core.errors import BadRequest, EngineError, HubbubError
 from hubbub.core.types import Chunk, FinishReason
 from hubbub.engines.frames import (
     MAX_MESSAGE_BYTES,
@@ -22,6 +23,8 @@ from hubbub.engines.frames import (
 )
 from hubbub.engines.openvino_server.body import parse_body
 from hubbub.engines.openvino_server.service import Job, Service
+
+log = logging.getLogger(__name__)
 
 
 async def frames(request: web.Request, service: Service) -> web.WebSocketResponse:
@@ -83,6 +86,9 @@ class _Connection:
             self._start(wire_id, job)
         except HubbubError as error:
             self._refuse(wire_id, error)
+        except Exception as fault:  # the task's boundary: nobody else would hear of it
+            log.exception("a schema could not be tried")
+            self._refuse(wire_id, EngineError(f"the schema could not be tried: {fault}"))
         del self._vetted[wire_id]  # where it was cancelled, the one who did has done it
 
     def _start(self, wire_id: str, job: Job) -> None:

@@ -52,7 +52,7 @@ class GrammarChecker:
     async def _verdict_of(self, grammar: str) -> str:
         verdict = self._verdicts.get(grammar)  # of one who asked the same before
         if verdict is None:
-            verdict = self._verdicts[grammar] = await self._ask(grammar.encode())
+            verdict = self._verdicts[grammar] = await self._ask(grammar)
             if len(self._verdicts) > REMEMBERED:
                 self._verdicts.popitem(last=False)
         return verdict
@@ -63,14 +63,14 @@ class GrammarChecker:
             compiler.kill()
             await compiler.wait()
 
-    async def _ask(self, grammar: bytes) -> str:
+    async def _ask(self, grammar: str) -> str:
         """Empty when it compiles, else the reason."""
         try:
             compiler = self._compiler
             if compiler is None or compiler.returncode is not None:
                 compiler = await self._start()
             assert compiler.stdin is not None
-            compiler.stdin.write(len(grammar).to_bytes(4, "little") + grammar)
+            compiler.stdin.write(json.dumps(grammar).encode() + b"\n")
             verdict = await self._heard(compiler)
         except TimeoutError:
             verdict = (
